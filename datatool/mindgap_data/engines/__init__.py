@@ -1,0 +1,112 @@
+"""Engines: what draws completions with ids and log-probs, and scores given ids. One small interface."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from mindgap_data.chat import ChatTokenizer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Every sampling parameter; all are always sent, so no server or generation_config.json fills in its own."""
+
+    temperature: float = 1.0  # > 0
+    top_p: float = 1.0  # in (0, 1]
+    top_k: int = 0  # 0: off
+    min_p: float = 0.0  # 0: off
+    repetition_penalty: float = 1.0  # 1: off
+    max_tokens: int = 2048  # cap on the response; the context may lower it
+
+    @property
+    def is_model_distribution(self) -> bool:
+        """Whether the sampling distribution is the model's own (T=1, untruncated, no penalty)."""
+        return (self.temperature, self.top_p, self.top_k, self.min_p, self.repetition_penalty) == (1.0, 1.0, 0, 0.0, 1.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As written to provenance."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Draw one completion of ``prompt_ids``."""
+
+    key: str  # unique in a run: "<id>/<stage>/<attempt>"
+    prompt_ids: tuple[int, ...]
+    seed: int  # of this draw alone, in [0, 2**31)
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probs of ``response_ids`` after ``prompt_ids``, temperature 1, untruncated."""
+
+    key: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a draw gave.
+
+    ``token_ids`` are the exact ids sampled, end-of-turn token included when ``finish`` is "stop".
+    ``logprobs``: one per id, nats, of the *processed* sampling distribution (after temperature,
+    top_p, ...), float32 or better.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a score gave: one log-prob per response id, nats."""
+
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request the engine could not serve, for a reason of that request alone (too long, rejected)."""
+
+    reason: str  # one line, for the failed-rows file
+
+
+Request = Draw | Score
+Result = Completion | Scores | Failure
+
+
+class Engine(Protocol):
+    """Draws and scores. A fault of one request is a Failure; a fault of the engine is a UserError.
+
+    The scheduler keeps a list of pending requests and loops: ``pick`` (which to start now),
+    ``submit`` them, ``collect`` whatever is finished. An engine that works in whole batches runs its
+    batch inside ``collect`` and returns all of it, so its batches depend on input and seed alone.
+    """
+
+    name: str  # "transformers", "vllm", "openai"
+    tokenizer: ChatTokenizer
+    sampling: Sampling
+    max_context: int  # prompt + response, tokens
+    capacity: int  # requests the scheduler should keep pending or in flight
+    revision: str | None  # of the weights, for provenance
+    dtype: str | None  # for provenance
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not yet collected."""
+
+    def pick(self, pending: Sequence[Request]) -> list[Request]:
+        """Which of the pending requests (oldest first) to start now; pure, may be empty when full."""
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Start these requests."""
+
+    def collect(self) -> list[tuple[Request, Result]]:
+        """Wait until something is finished; return all that is. Raises UserError when the engine is dead."""
+
+    def close(self) -> None:
+        """Free the model or connections."""

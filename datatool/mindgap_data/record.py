@@ -1,0 +1,207 @@
+"""The record: one rewritten row, schema version 1. Both the data tool and the plugin read it from here."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA_VERSION = 1
+TIERS = ("self", "guided", "expert")
+Tier = Literal["self", "guided", "expert"]
+
+# float32 log-probs of a near-certain token come out a rounding error above 0.
+LOGPROB_SLACK = 1e-4
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: str = Field(description="system, user, assistant or tool")
+    content: str = Field(description="the turn's text")
+
+
+class StageCounts(BaseModel):
+    """What became of the draws of one stage. Every draw is in exactly one of the counts below ``sampled``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sampled: int = Field(0, ge=0, description="responses drawn")
+    correct: int = Field(0, ge=0, description="complete, verified correct, no leak")
+    wrong: int = Field(0, ge=0, description="complete, verified wrong")
+    truncated: int = Field(0, ge=0, description="hit the token limit before the end of the turn")
+    no_answer: int = Field(0, ge=0, description="complete, but no answer found in it")
+    checker_error: int = Field(0, ge=0, description="the verifier failed, timed out or ran out of memory")
+    leaked: int = Field(0, ge=0, description="correct, but mentions the reference solution it was shown")
+
+
+class Attempts(BaseModel):
+    """Draw counts by stage, and what they say of the problem."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    self_: StageCounts | None = Field(None, alias="self", description="draws from the plain prompt")
+    guided: StageCounts | None = Field(None, description="draws from the guided prompt")
+    pass_rate: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="self stage, correct / sampled (the maximum-likelihood estimate, biased upward by early "
+        "stopping); null when the self stage did not run",
+    )
+    expert_overlap: float | None = Field(
+        None, ge=0, le=1, description="share of the response's word 8-grams that stand in the expert's text"
+    )
+    near_copy: bool | None = Field(None, description="expert_overlap of a self or guided response is 0.6 or more")
+
+
+class Provenance(BaseModel):
+    """Which distribution the log-probs are of, and how the row came to be."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    schema_version: int = Field(SCHEMA_VERSION, description="version of this schema")
+    tool_version: str = Field(description="mindgap version that wrote the row")
+    model: str = Field(description="the policy: a hub name, 'builtin:…' or a path as the user gave it")
+    revision: str | None = Field(None, description="hub revision, or a fingerprint of the local weights")
+    adapter: str | None = Field(None, description="LoRA adapter on top of the model")
+    engine: str = Field(description="transformers, vllm or openai")
+    dtype: str | None = Field(None, description="what the model computed in")
+    tokenizer: str = Field(description="fingerprint of the vocabulary, see tokenizer_fingerprint")
+    chat_template: str = Field(description="fingerprint of the chat template, see template_fingerprint")
+    sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
+    behavior: str | None = Field(
+        None,
+        description="what behavior_logprobs are log-probs of: 'model' (T=1, untruncated), 'processed' (after "
+        "temperature, top_p, …), 'logged' (came with the input); null for none",
+    )
+    behavior_prompt: Literal["plain", "guided"] | None = Field(None, description="the prompt the sampler saw")
+    selection: str = Field(description="picker: first, grape or shortest")
+    verifier: str = Field(description="verifier that accepted the response")
+    seed: int = Field(description="the run's seed")
+    round: int = Field(0, ge=0, description="0 for data of the base model, n after the n-th retraining")
+
+
+class Record(BaseModel):
+    """One row of a rewritten file. Unknown columns of the input pass through as extra fields."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    id: str = Field(description="the input's id, or a content hash of prompt + reference")
+    messages: list[Message] = Field(
+        min_length=1, description="the conversation; the last turn is the assistant's chosen response"
+    )
+    tier: Tier = Field(description="the stage that produced the response")
+    response_token_ids: list[int] = Field(
+        min_length=1, description="exact ids sampled (or of the expert's text), end-of-turn token included"
+    )
+    behavior_logprobs: list[float] | None = Field(
+        description="log mu(y_t | what the sampler saw), nats, one per id; null for expert rows unless logged"
+    )
+    policy_logprobs: list[float] = Field(
+        description="log pi_0(y_t | plain prompt), temperature 1, untruncated, nats, one per id"
+    )
+    answer: str = Field(description="reference answer the response was checked against")
+    expert: str = Field(description="the expert demonstration")
+    attempts: Attempts = Field(description="draws by stage")
+    provenance: Provenance = Field(description="how the row came to be")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a record, generated from the model."""
+    schema = Record.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": f"mindgap record, version {SCHEMA_VERSION}",
+    }
+
+
+def alignment_error(
+    response_token_ids: Sequence[int],
+    behavior_logprobs: Sequence[float] | None,
+    policy_logprobs: Sequence[float] | None,
+    tier: str,
+) -> str | None:
+    """Why ids and log-probs of a row do not fit together, or None when they do.
+
+    Checks lengths, that every log-prob is finite and at most 0 (with float32 slack), and that a row
+    the model wrote has behaviour log-probs.
+    """
+    n = len(response_token_ids)
+    for name, logprobs in (("behavior_logprobs", behavior_logprobs), ("policy_logprobs", policy_logprobs)):
+        if logprobs is None:
+            continue
+        if len(logprobs) != n:
+            return f"{name} has {len(logprobs)} values for {n} response_token_ids"
+        for position, value in enumerate(logprobs):
+            if not math.isfinite(value) or value > LOGPROB_SLACK:
+                return f"{name}[{position}] is {value}, not a log-probability"
+    if behavior_logprobs is None and tier != "expert":
+        return f"behavior_logprobs is null in a {tier} row"
+    if any(token < 0 for token in response_token_ids):
+        return "response_token_ids holds a negative id"
+    return None
+
+
+def record_error(row: dict[str, Any]) -> str | None:
+    """Why ``row`` is not a valid record of a known version, or None: field and cause in one line."""
+    provenance = row.get("provenance")
+    version = provenance.get("schema_version", SCHEMA_VERSION) if isinstance(provenance, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        return f"provenance.schema_version is {version}; this mindgap reads version {SCHEMA_VERSION}"
+    try:
+        record = Record.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "row"
+        return f"field {where}: {first['msg'].lower()}"
+    if record.messages[-1].role != "assistant":
+        return f"field messages: the last turn is {record.messages[-1].role!r}, not the assistant's response"
+    return alignment_error(
+        record.response_token_ids, record.behavior_logprobs, record.policy_logprobs, record.tier
+    )
+
+
+def decoding_error(
+    response_token_ids: Sequence[int],
+    content: str,
+    end_ids: Sequence[int],
+    decode: Callable[[list[int]], str],
+) -> str | None:
+    """Why the ids do not decode to the assistant's text, or None: decode(ids up to the end token) = content."""
+    ids = list(response_token_ids)
+    if ids and ids[-1] in set(end_ids):
+        ids.pop()
+    text = decode(ids)
+    if text == content:
+        return None
+    at = next((i for i, (a, b) in enumerate(zip(text, content, strict=False)) if a != b), min(len(text), len(content)))
+    return f"response_token_ids decode to another text than the last message, from character {at} on"
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Fingerprint of a Hugging Face tokenizer's vocabulary: 'sha256:' and 16 hex digits.
+
+    Covers every (token, id) pair of the base vocabulary and the added tokens that carry text in a
+    chat (all of them); padding set up by a trainer does not change it as long as no token is added.
+    """
+    digest = hashlib.sha256()
+    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0])):
+        digest.update(f"{index}\t{token}\n".encode("utf-8", "surrogatepass"))
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def template_fingerprint(template: str) -> str:
+    """Fingerprint of a chat template's text: 'sha256:' and 16 hex digits; outer white space is ignored."""
+    return f"sha256:{hashlib.sha256(template.strip().encode()).hexdigest()[:16]}"
+
+
+def content_id(prompt: Any, reference: str) -> str:
+    """Identifier of a row that brings none: a hash of prompt + reference, the same in any order of rows."""
+    canonical = json.dumps([prompt, reference], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:24]
