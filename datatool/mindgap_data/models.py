@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,3 +98,142 @@ def _convert_gguf(source: Path, target: Path) -> None:
 def resolve_model_path(model: str) -> str:
     """What from_pretrained is given for ``model``."""
     return str(builtin_model_path()) if model == BUILTIN else model
+
+
+def load_tokenizer(spec: ModelSpec) -> ChatTokenizer:
+    """The policy's tokenizer with its chat template and every id that ends a turn.
+
+    Raises:
+        UserError: it cannot be loaded, or has no chat template.
+    """
+    _quiet_transformers()
+    from transformers import AutoTokenizer
+
+    name = spec.tokenizer or spec.model
+    tokenizer = _from_pretrained(AutoTokenizer, "tokenizer", name, spec)
+    if spec.chat_template is not None:
+        tokenizer.chat_template = spec.chat_template
+    return ChatTokenizer(tokenizer, name, _generation_end_ids(spec))
+
+
+def load_model(spec: ModelSpec) -> Any:
+    """The policy as a transformers CausalLM in evaluation mode, its adapter applied, on its device.
+
+    Raises:
+        UserError: it, its adapter or the device cannot be had.
+    """
+    _quiet_transformers()
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    device = _device(spec.device)
+    options = dict(spec.load_options)
+    if options.pop("load_in_4bit", False):
+        options["quantization_config"] = _nf4_config()
+    if spec.dtype == "auto":
+        options["dtype"] = torch.float32 if device == "cpu" else "auto"
+    else:
+        options["dtype"] = getattr(torch, spec.dtype)
+    model = _from_pretrained(AutoModelForCausalLM, "model", spec.model, spec, **options)
+    if "quantization_config" not in options:
+        model = model.to(device)
+    if spec.adapter is not None:
+        model = _apply_adapter(model, spec.adapter)
+    # What generate() is not told it takes from here: nothing but neutral values may stand here.
+    model.generation_config = GenerationConfig()
+    return model.eval()
+
+
+def weights_revision(spec: ModelSpec, model: Any) -> str | None:
+    """The hub commit the model came from, else a fingerprint of the local weight files (name, size, samples)."""
+    commit = getattr(model.config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    path = Path(resolve_model_path(spec.model))
+    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name}\t{size}\n".encode())
+        with file.open("rb") as handle:
+            for sample in range(64):
+                handle.seek(size * sample // 64)
+                digest.update(handle.read(4096))
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _from_pretrained(loader: Any, what: str, name: str, spec: ModelSpec, **options: Any) -> Any:
+    path = resolve_model_path(name)
+    if path.endswith(".gguf"):
+        options["gguf_file"] = Path(path).name
+        path = str(Path(path).parent)
+    if spec.revision is not None and not Path(path).exists():
+        options["revision"] = spec.revision
+    if spec.load_options.get("trust_remote_code"):
+        options["trust_remote_code"] = True
+    try:
+        return loader.from_pretrained(path, **options)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise UserError(f"{what} {name!r} cannot be loaded: {_first_line(error)}") from error
+
+
+def _apply_adapter(model: Any, adapter: str) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError("an adapter needs peft; run: pip install 'mindgap[transformers]'") from error
+    try:
+        return PeftModel.from_pretrained(model, adapter)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"adapter {adapter!r} cannot be loaded: {_first_line(error)}") from error
+
+
+def _generation_end_ids(spec: ModelSpec) -> tuple[int, ...]:
+    from transformers import GenerationConfig
+
+    try:
+        config = GenerationConfig.from_pretrained(resolve_model_path(spec.model), revision=spec.revision or "main")
+    except (OSError, ValueError):
+        return ()
+    ids = config.eos_token_id
+    return () if ids is None else tuple(ids) if isinstance(ids, list) else (int(ids),)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return wanted
+
+
+def _nf4_config() -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    # Axolotl's own QLoRA setting: the policy that draws is the policy that is trained.
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _quiet_transformers() -> None:
+    """Keep loading bars and advice out of our own progress display; errors still come as exceptions."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("this needs transformers and torch; run: pip install 'mindgap[transformers]'") from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
