@@ -109,6 +109,12 @@ class Record(BaseModel):
     expert: str = Field(description="the expert demonstration")
     attempts: Attempts = Field(description="draws by stage")
     provenance: Provenance = Field(description="how the row came to be")
+    expert_token_ids: list[int] | None = Field(
+        None, description="ids of the expert's text, end-of-turn token included; optional"
+    )
+    expert_logprobs: list[float] | None = Field(
+        None, description="log pi_0 of those ids under the plain prompt, temperature 1: the gap before; optional"
+    )
 
 
 def json_schema() -> dict[str, Any]:
