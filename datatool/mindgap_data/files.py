@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,36 +25,50 @@ class RawRow:
     error: str | None = None
 
 
-def read_raw_rows(path: Path) -> Iterator[RawRow]:
+def read_raw_rows(path: Path, loads: Callable[[str], Any] = json.loads) -> Iterator[RawRow]:
     """Stream the rows of a JSONL (.jsonl, .json, .gz) file; a bad line is yielded with its error.
 
     Memory is bounded by the longest line, at most 64 MiB; blank lines are passed over.
+
+    Args:
+        path: the file.
+        loads: the JSON parser; :func:`fast_loads` suits whoever only reads numbers.
 
     Raises:
         UserError: the file does not exist or cannot be read.
     """
     try:
         with _open_bytes(path) as file:
-            yield from _parse_lines(file)
+            yield from _parse_lines(file, loads)
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from error
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, loads: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream (line number, row) of a JSONL file whose every line must be good.
 
     Raises:
         UserError: naming file:line of the first bad line, or that the file is empty.
     """
     empty = True
-    for raw in read_raw_rows(path):
+    for raw in read_raw_rows(path, loads):
         empty = False
         if raw.row is None:
             raise UserError(f"{path}:{raw.line}: {raw.error}")
         yield raw.line, raw.row
     if empty:
         raise UserError(f"{path}: the file has no rows")
+
+
+def fast_loads(text: str) -> Any:
+    """``json.loads``, several times faster on lists of log-probs; integers beyond 64 bits come out as floats."""
+    import orjson
+
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # knows NaN and lone surrogates, and words the error
 
 
 def dumps(value: Any) -> str:
@@ -119,7 +133,7 @@ def _open_bytes(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _parse_lines(file: IO[bytes]) -> Iterator[RawRow]:
+def _parse_lines(file: IO[bytes], loads: Callable[[str], Any]) -> Iterator[RawRow]:
     number = 0
     while line := file.readline(MAX_ROW_BYTES + 1):
         number += 1
@@ -130,12 +144,12 @@ def _parse_lines(file: IO[bytes]) -> Iterator[RawRow]:
             continue
         if line.isspace():
             continue
-        yield _parse_line(number, line)
+        yield _parse_line(number, line, loads)
 
 
-def _parse_line(number: int, line: bytes) -> RawRow:
+def _parse_line(number: int, line: bytes, loads: Callable[[str], Any]) -> RawRow:
     try:
-        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        row = loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         return RawRow(number, None, f"not UTF-8 at byte {error.start} of the line")
     except json.JSONDecodeError as error:
