@@ -1,0 +1,286 @@
+r"""Where an answer stands in a text: pure string functions, every one linear in the text's length.
+
+The order of search in a response, most explicit first:
+
+1. the last balanced ``\boxed{}`` (several joined by "and", "or" or a comma are one list of answers);
+2. what follows the last ``####``;
+3. the last "the answer is ...", "Answer: ..." or "Final answer" heading;
+4. only where the caller allows it (a number is asked for): the number a closing sentence ends in, see
+   :func:`closing_number`.
+
+A statement its own sentence denies ("the answer is not 7") or its author takes back ("wait, that's
+wrong") is no answer.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+# An answer stands near the end; a longer text is read from here on, so no text costs more than this.
+TAIL = 200_000
+# A longer "answer" is an essay.
+MAX_ANSWER = 20_000
+
+_THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_BOX_TOKENS = re.compile(r"\\f?boxed\s{0,8}\{|\\fbox\s{0,8}\{|\\boxed\s{0,8}(?=[^\s{])|\\[^A-Za-z]|[{}]")
+_BARE_BOX = re.compile(r"-?[^\s${}\\,.;]+")
+_JOINED = re.compile(
+    r"[\s$\\().]{0,20}(?:,|;|and|or|\\text\{\s?(?:and|or)\s?\}|,\s?and|,\s?or)[\s$\\()]{0,20}(?:[a-z]\s?=\s?)?"
+)
+_MARKER = re.compile(
+    r"\b(?:answer|solution)s?\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
+    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b|[:=\uff1a]|is:)[ \t:*_]{0,6}",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
+_DENIED_BEFORE = re.compile(
+    r"(?:\bnot|n['\u2019]t|\bnever|\bneither|\bcannot(?: be)?|\bwrong|\bincorrect|\brather than|\binstead of|\bexcept)"
+    r"(?: (?:equal|equal to|be|simply|just|actually|the|answer|is|value|as|to))*[\s:$*(]*$",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    r"^[\s$*.)\]\\,]{0,10}(?:is|was|would be|seems|looks|cannot be|can['\u2019]t be|isn['\u2019]t|is not|was not)\s+"
+    r"(?:clearly |obviously |actually |definitely )?(?:not|wrong|incorrect|false|impossible|too (?:big|small|large)|the wrong|right\?|correct\?|the (?:right|correct)? ?answer\?)",
+    re.IGNORECASE,
+)
+_NOT_AFTER = re.compile(
+    r"^[\s$*.)\]\\,]{0,10}(?:isn['\u2019]t|is not|was not|cannot be|can['\u2019]t be)\b", re.IGNORECASE
+)
+_RETRACTED = re.compile(
+    r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)(?: clearly| obviously| actually)?"
+    r" (?:wrong|incorrect|not (?:right|correct)|a mistake|an error|mistaken)|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b"
+    r"|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer as it stands in a response."""
+
+    text: str  # never empty
+    how: Literal["boxed", "hashes", "stated", "closing"]
+
+
+def strip_thinking(text: str) -> str | None:
+    """What a response says after its thinking block; None when the block never closes.
+
+    Everything up to the last ``</think>`` is dropped (chat templates often open the block in the
+    prompt, so the opening tag may be missing). A text with no such tag is returned as it is.
+    """
+    end = 0
+    for match in _THINK_CLOSE.finditer(text):
+        end = match.end()
+    rest = text[end:]
+    return None if _THINK_OPEN.search(rest) else rest
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Content of the last balanced ``\boxed{}`` (or ``\fbox{}``, ``\boxed 5``), outermost; None without one."""
+    boxes, _ = _boxes(text)
+    return _unwrap(text[boxes[-1][1] : boxes[-1][2]]) if boxes else None
+
+
+def reference_answer(text: str) -> str | None:
+    r"""The reference answer of a worked solution: its last ``\boxed{}``, or what follows its last ``####``."""
+    boxed = last_boxed(text)
+    if boxed:
+        return boxed
+    return after_hashes(text)
+
+
+def after_hashes(text: str) -> str | None:
+    """The rest of the line after the last ``####`` (GSM8K's mark), or None."""
+    at = text.rfind("####")
+    if at < 0:
+        return None
+    lines = text[at + 4 :].lstrip("# \t").strip().splitlines()
+    return (lines[0].strip() or None) if lines else None
+
+
+def find_answer(response: str) -> Found | None:
+    """The answer a response states, after its thinking block; None when it states none."""
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    body = body[-TAIL:]
+    found = _find_boxed(body)
+    if found is not None:
+        return found[0]
+    hashes = after_hashes(body)
+    if hashes:
+        return Found(_tidy(hashes), "hashes") if _tidy(hashes) else None
+    stated = _last_stated(body)
+    return Found(stated, "stated") if stated else None
+
+
+def stated_after_box(response: str) -> str | None:
+    """What "the answer is ..." says after the last box, where a response goes on to say it; else None."""
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    body = body[-TAIL:]
+    boxes, _ = _boxes(body)
+    return _last_stated(body[boxes[-1][2] :]) if boxes else None
+
+
+def _find_boxed(body: str) -> tuple[Found | None] | None:
+    """(answer,) of the boxes; (None,) when they are there and say nothing; None when there is no box."""
+    boxes, unclosed = _boxes(body)
+    if unclosed >= 0 and (not boxes or unclosed > boxes[-1][0]):
+        return (None,)
+    if not boxes:
+        return None
+    start, _, end = boxes[-1]
+    before, after = body[max(0, start - 80) : start], body[end + 1 : end + 1 + 2000]
+    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after) or _NOT_AFTER.search(after):
+        return (None,)
+    if _RETRACTED.search(after) and not _last_stated(after):
+        return (None,)
+    content = ", ".join(_joined_boxes(body, boxes))
+    return (Found(content, "boxed"),) if content else (None,)
+
+
+def _joined_boxes(body: str, boxes: list[tuple[int, int, int]]) -> list[str]:
+    """The last box and those before it that one separator joins to it, in order."""
+    first = len(boxes) - 1
+    while first > 0 and len(boxes) - first < 20:
+        between = body[boxes[first - 1][2] + 1 : boxes[first][0]]
+        if len(between) > 60 or not _JOINED.fullmatch(between):
+            break
+        first -= 1
+    contents = [_unwrap(body[start:end]) for _, start, end in boxes[first:]]
+    return [content for content in dict.fromkeys(contents) if content]
+
+
+def _boxes(text: str) -> tuple[list[tuple[int, int, int]], int]:
+    """Outermost balanced boxes as (command start, content start, content end), and where an unclosed one starts (-1: none is)."""
+    boxes: list[tuple[int, int, int]] = []
+    stack: list[tuple[int, int]] = []  # (command start or -1 for a plain brace, content start)
+    for match in _BOX_TOKENS.finditer(text):
+        token = match.group()
+        if token == "{":
+            stack.append((-1, match.end()))
+        elif token == "}":
+            if stack:
+                start, content = stack.pop()
+                if start >= 0:
+                    while boxes and boxes[-1][0] > start:
+                        boxes.pop()  # it stands inside this one
+                    boxes.append((start, content, match.start()))
+        elif token.endswith("{"):
+            if token[1] in "bf":
+                stack.append((match.start(), match.end()))
+        elif token.startswith("\\boxed"):
+            bare = _BARE_BOX.match(text, match.end(), match.end() + 200)
+            if bare:
+                boxes.append((match.start(), bare.start(), bare.end()))
+    return boxes, max((start for start, _ in stack), default=-1)
+
+
+def _unwrap(content: str) -> str:
+    content = content.strip()
+    for _ in range(8):
+        inner = re.fullmatch(r"\\f?boxe?d?\s{0,8}\{(.*)\}", content, re.DOTALL)
+        if inner is None:
+            break
+        content = inner.group(1).strip()
+    return content[:MAX_ANSWER]
+
+
+def _last_stated(text: str) -> str | None:
+    """Payload of the last "answer is" statement or answer heading."""
+    best: re.Match[str] | None = None
+    for pattern in (_MARKER, _HEADING):
+        for match in pattern.finditer(text):
+            if best is None or match.end() >= best.end():
+                best = match
+    if best is None:
+        return None
+    rest = text[best.end() : best.end() + 2000]
+    if _RETRACTED.search(rest) or re.match(r"\s*(?:not|never|neither|n['\u2019]t)\b", rest, re.IGNORECASE):
+        return None
+    return _payload(rest) or None
+
+
+_MATH = r"(?:\$\$?[^$\n]{1,500}\$\$?|\\\([^\n]{1,500}?\\\)|\\\[[^\[]{1,500}?\\\])"
+_MATH_LIST = re.compile(
+    rf"\s*(?:(?:either|both) )?({_MATH}(?:\s*(?:,|and|or|,\s*and|,\s*or)\s*{_MATH}){{0,9}})\s*(%|\\%|[^\n]*)"
+)
+_SENTENCE_END = re.compile(r"(?<=[^\s])[.!](?=\s|$|\*|\")|\n|(?<=\w)\?|;")
+_TRAILING_CLAUSE = re.compile(
+    r",?\s+(?:because|since|which|as we|as shown|as required|so that|when|where|if|after|given|but|hence|thus|therefore|making|in this case)\b"
+    r"|,\s+(?:so|not|and not|the|we|i|this|that|rather)\b|\s+(?:not|rather than|instead of)\s|\s+\(?(?:because|since)\b",
+    re.IGNORECASE,
+)
+
+
+def _payload(rest: str) -> str:
+    """The answer at the start of what follows "the answer is": math in dollars, or up to the sentence's end."""
+    rest = rest.lstrip(" \t*_:\n")
+    math = _MATH_LIST.match(rest)
+    # "$5 and not $6" are dollar signs, not math.
+    if math and not re.match(r"\$\d[\d.,]*\s+[a-z]", rest):
+        return _tidy(math.group(1) + _unit_after(math.group(2)))
+    end = _SENTENCE_END.search(rest)
+    text = rest[: end.start()] if end else rest
+    clause = _TRAILING_CLAUSE.search(text)
+    return _tidy(text[: clause.start()] if clause else text)
+
+
+def _unit_after(text: str) -> str:
+    """A unit that follows math: "%" or up to three plain words, else nothing."""
+    unit = re.match(r"(?:\\?%|[A-Za-z]{1,15}(?: [A-Za-z]{1,15}){0,2})(?=[\s.,!*]*$|[.,!])", text)
+    return " " + unit.group() if unit else ""
+
+
+def _tidy(text: str) -> str:
+    """An answer without the markdown and full stop around it."""
+    text = text[:MAX_ANSWER].strip().strip("*_`").strip()
+    if text.endswith((".", "!", ",", ";", ":")) and not text.endswith("\\!"):
+        text = text[:-1].rstrip()
+    text = text.strip('*_`"').strip()
+    return text[:-1].rstrip() if text.endswith(".") else text
+
+
+_WORDED_NUMBER = re.compile(
+    r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
+)
+_CONCLUSION = re.compile(
+    r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means|that means|consequently)\b",
+    re.IGNORECASE,
+)
+_NO_CONCLUSION = re.compile(
+    r"\?|\b(?:not|n['\u2019]t|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least|at most"
+    r"|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear|wrong|incorrect)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+
+
+def closing_number(response: str) -> str | None:
+    """The number a response ends in, for models that conclude in prose ("So she has 12 apples.").
+
+    Only the last sentence of the last line counts, and only when it concludes: it is no question, holds
+    no doubt, denial, condition or alternative, and either states one number alone, or one after its last
+    "=", or opens with "So", "Therefore", ... and ends in it. Everything else is no answer.
+    """
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    lines = body[-2000:].strip().rsplit("\n", 1)
+    line = lines[-1].strip().strip("*_`# ").replace("\\$", "$")
+    sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
+    if not sentences:
+        return None
+    sentence = sentences[-1]
+    if _NO_CONCLUSION.search(sentence) or len(sentence) > 400:
+        return None
+    _, equals, right = sentence.rpartition("=")
+    part = right if equals else sentence
+    numbers = [match.group() for match in _WORDED_NUMBER.finditer(part)]
+    if not numbers or re.search(r"[0-9][0-9.,]*\s*(?:[*/^\u00d7\u00f7+]|\\)", part):
+        return None
+    if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
+        return None
+    return numbers[-1]
