@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,18 @@ from mindgap_data.errors import UserError
 MAX_ROW_BYTES = 64 * 2**20
 
 
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def strict_loads(text: str) -> Any:
+    """``json.loads`` that refuses NaN and infinities, which are no JSON and could not be written again."""
+    return _DECODER.decode(text)
+
+
 @dataclass(frozen=True)
 class RawRow:
     """One row of a file, or why it could not be read."""
@@ -25,27 +38,28 @@ class RawRow:
     error: str | None = None
 
 
-def read_raw_rows(path: Path, loads: Callable[[str], Any] = json.loads) -> Iterator[RawRow]:
+def read_raw_rows(path: Path, loads: Callable[[str], Any] = strict_loads) -> Iterator[RawRow]:
     """Stream the rows of a JSONL (.jsonl, .json, .gz) file; a bad line is yielded with its error.
 
-    Memory is bounded by the longest line, at most 64 MiB; blank lines are passed over.
+    A .json file that is one array of rows is read as that, each row with the line it begins on.
+    Memory is bounded by the longest row, at most 64 MiB; blank lines are passed over.
 
     Args:
         path: the file.
-        loads: the JSON parser; :func:`fast_loads` suits whoever only reads numbers.
+        loads: the JSON parser of a line; :func:`fast_loads` suits whoever only reads numbers.
 
     Raises:
-        UserError: the file does not exist or cannot be read.
+        UserError: the file does not exist or cannot be read, or an array breaks off.
     """
     try:
-        with _open_bytes(path) as file:
-            yield from _parse_lines(file, loads)
-    except (OSError, EOFError) as error:
+        with open_bytes(path) as file:
+            yield from _parse_array(path, file) if _is_array(path, file) else _parse_lines(file, loads)
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from error
 
 
-def read_rows(path: Path, loads: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, loads: Callable[[str], Any] = strict_loads) -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream (line number, row) of a JSONL file whose every line must be good.
 
     Raises:
@@ -73,13 +87,19 @@ def fast_loads(text: str) -> Any:
 
 def dumps(value: Any) -> str:
     """One line of JSON, UTF-8 kept, no spaces to spare; NaN is refused."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair has no UTF-8; as an escape it survives.
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text
 
 
 class AtomicWriter:
     """Writes lines beside ``path`` and puts the file in its place, whole, on :meth:`finish`.
 
-    Used as a context manager: left by an exception, the part file is removed (``keep_part`` keeps it).
+    Used as a context manager: left without :meth:`finish`, the part file is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,7 +109,7 @@ class AtomicWriter:
 
     def __enter__(self) -> "AtomicWriter":
         try:
-            self._file = self.part.open("w", encoding="utf-8", newline="\n", errors="surrogatepass")
+            self._file = self.part.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise UserError(f"{self.part}: cannot be written: {error.strerror}") from error
         return self
@@ -127,9 +147,10 @@ class AtomicWriter:
             self.part.unlink(missing_ok=True)
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> io.BufferedReader:
+    """The file's bytes, decompressed when its name ends in .gz."""
     if path.suffix == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.open(path, "rb"))
     return path.open("rb")
 
 
@@ -154,8 +175,92 @@ def _parse_line(number: int, line: bytes, loads: Callable[[str], Any]) -> RawRow
         return RawRow(number, None, f"not UTF-8 at byte {error.start} of the line")
     except json.JSONDecodeError as error:
         return RawRow(number, None, f"not JSON: {error.msg} at column {error.colno}")
+    except ValueError as error:
+        return RawRow(number, None, f"not JSON: {error}")
     except RecursionError:
         return RawRow(number, None, "JSON nested too deeply")
+    return _raw_row(number, row)
+
+
+def _raw_row(number: int, row: Any) -> RawRow:
     if not isinstance(row, dict):
         return RawRow(number, None, f"a row must be a JSON object, this is a {type(row).__name__}")
     return RawRow(number, row)
+
+
+_SPACE = " \t\r\n"
+_CHUNK = 1 << 16
+
+
+def _is_array(path: Path, file: io.BufferedReader) -> bool:
+    name = path.name.removesuffix(".gz")
+    return name.endswith(".json") and file.peek(_CHUNK)[:_CHUNK].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
+def _parse_array(path: Path, file: IO[bytes]) -> Iterator[RawRow]:
+    """Rows of one JSON array, decoded one at a time from a buffer that holds little more than the next row."""
+    text = _Buffer(path, file)
+    text.take("[")
+    if text.next_char() == "]":
+        return
+    while True:
+        yield text.take_row()
+        if text.take(",]") == "]":
+            return
+
+
+class _Buffer:
+    """Text read ahead of a JSON array's parser, and the line it stands on."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path = path
+        self._file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        self._text = ""
+        self._line = 1
+
+    def next_char(self) -> str:
+        """The next character that is no white space."""
+        while True:
+            bare = self._text.lstrip(_SPACE)
+            self._drop(len(self._text) - len(bare))
+            if bare:
+                return bare[0]
+            if not self._read_more(_CHUNK):
+                raise UserError(f"{self._path}:{self._line}: the array breaks off before its closing bracket")
+
+    def take(self, wanted: str) -> str:
+        """Pass over one of the characters of ``wanted``."""
+        char = self.next_char()
+        if char not in wanted:
+            raise UserError(f"{self._path}:{self._line}: not JSON: {' or '.join(wanted)} is wanted, this is {char!r}")
+        self._drop(1)
+        return char
+
+    def take_row(self) -> RawRow:
+        """Decode the next value."""
+        self.next_char()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text)
+            except (ValueError, RecursionError) as error:
+                # Perhaps cut off by the buffer's end: read as much again.
+                if len(self._text) < MAX_ROW_BYTES and self._read_more(max(_CHUNK, len(self._text))):
+                    continue
+                reason = getattr(error, "msg", None) or str(error)
+                raise UserError(f"{self._path}:{self._line}: not JSON: {reason}") from error
+            if end < len(self._text) or not self._read_more(_CHUNK):
+                row = _raw_row(self._line, value)
+                self._drop(end)
+                return row
+
+    def _drop(self, count: int) -> None:
+        self._line += self._text.count("\n", 0, count)
+        self._text = self._text[count:]
+
+    def _read_more(self, size: int) -> bool:
+        try:
+            more = self._file.read(size)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self._path}:{self._line}: not UTF-8 from here on") from error
+        self._text += more
+        return bool(more)
