@@ -1,0 +1,69 @@
+"""Log-probs of both sides under another policy, a trained one for instance, through the engines."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mindgap_data.engines import Engine, Failure, Score, Scores
+from mindgap_data.errors import UserError
+from mindgap_data.gap.rows import GapRow, gap_row, read_gap_records
+from mindgap_data.scheduler import Scheduler, Steps, Task
+
+
+def rescored_rows(path: Path, engine: Engine, skipped: list[str]) -> Iterator[GapRow]:
+    """Stream the rows of a rewritten file, chosen response and expert text scored by ``engine``.
+
+    The behaviour log-probs stay as recorded: who sampled the text does not change.
+
+    Args:
+        path: a rewritten file.
+        engine: the policy to measure under.
+        skipped: takes one line for every row the engine cannot score; such a row is left out.
+
+    Raises:
+        UserError: the file is no rewritten file, its ids are of another tokenizer, or the engine died.
+    """
+    tasks = (
+        Task(_score(path, line, record, engine))
+        for line, record in _same_tokenizer(path, engine, read_gap_records(path, one_policy=False))
+    )
+    for result in Scheduler[GapRow | str](engine, verifier=None).run(tasks):
+        if isinstance(result, str):
+            skipped.append(result)
+        else:
+            yield result
+
+
+def _same_tokenizer(
+    path: Path, engine: Engine, records: Iterator[tuple[int, dict[str, Any]]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, record in records:
+        theirs, ours = record["provenance"]["tokenizer"], engine.tokenizer.fingerprint
+        if theirs != ours:
+            raise UserError(
+                f"{path}:{line}: provenance.tokenizer is {theirs}, that of {engine.tokenizer.name} is {ours}: the "
+                "row's ids mean other text there; rescore with a model of the same tokenizer"
+            )
+        yield line, record
+
+
+def _score(path: Path, line: int, record: dict[str, Any], engine: Engine) -> Steps[GapRow | str]:
+    """The row under the engine's policy, or why not."""
+    recorded = gap_row(path, line, record)
+    prompt = engine.tokenizer.prompt_ids(record["messages"][:-1])
+    wanted = [tuple(record["response_token_ids"])]
+    if recorded.tier != "expert":
+        wanted.append(tuple(record.get("expert_token_ids") or engine.tokenizer.response_ids(record["expert"])))
+    longest = len(prompt) + max(map(len, wanted))
+    if longest > engine.max_context:
+        return f"{path}:{line}: prompt + response are {longest} tokens, the context holds {engine.max_context}"
+    outcomes = yield [Score(f"{line}/{side}", prompt, ids) for side, ids in zip("ce", wanted, strict=False)]
+    scores = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            return f"{path}:{line}: {outcome.reason}"
+        assert isinstance(outcome, Scores)
+        scores.append(np.array(outcome.logprobs, dtype=np.float64))
+    return GapRow(line, recorded.tier, scores[0], recorded.recorded, recorded.behavior, scores[-1])
