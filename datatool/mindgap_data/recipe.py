@@ -1,0 +1,203 @@
+"""What an Axolotl recipe says of the model it trains, so that this very model can rewrite its data."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mindgap_data.errors import UserError
+
+# What Axolotl takes when the recipe is silent (axolotl.utils.schemas.config).
+_DEFAULT_SEQUENCE_LEN = 512
+_FALLBACK = "tokenizer_default_fallback_"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The policy of a recipe."""
+
+    base_model: str  # hub name or folder
+    revision: str | None = None  # revision_of_model
+    adapter: str | None = None  # lora_model_dir: the adapter training starts from
+    trained_adapter: str | None = None  # output_dir, once it holds an adapter: what training ended with
+    tokenizer: str | None = None  # tokenizer_config
+    chat_template: str | None = None  # Jinja text; None: the tokenizer's own
+    fallback_template: str | None = None  # Jinja text for a tokenizer that has none
+    sequence_len: int = _DEFAULT_SEQUENCE_LEN  # prompt + response, tokens
+    special_tokens: Mapping[str, Any] = field(default_factory=dict)
+    added_tokens: tuple[str, ...] = ()  # tokens
+    trust_remote_code: bool = False
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read an Axolotl YAML.
+
+    Relative paths in it stand as they are: like Axolotl's, they are relative to the working folder.
+
+    Raises:
+        UserError: it is not there, not YAML, or a field cannot be used; names file:line.
+    """
+    document = _Document(Path(path))
+    base_model = document.text("base_model")
+    if base_model is None:
+        raise UserError(f"{path}: the recipe names no base_model")
+    output_dir = document.text("output_dir")
+    trained = output_dir is not None and (Path(output_dir) / "adapter_config.json").is_file()
+    template, fallback = _templates(document)
+    return Recipe(
+        base_model=base_model,
+        revision=document.text("revision_of_model"),
+        adapter=document.text("lora_model_dir"),
+        trained_adapter=output_dir if trained else None,
+        tokenizer=document.text("tokenizer_config"),
+        chat_template=template,
+        fallback_template=fallback,
+        sequence_len=_sequence_len(document),
+        special_tokens=_mapping(document, "special_tokens"),
+        added_tokens=tuple(_text_list(document, "tokens")),
+        trust_remote_code=document.flag("trust_remote_code"),
+        load_in_4bit=document.flag("load_in_4bit"),
+        load_in_8bit=document.flag("load_in_8bit"),
+    )
+
+
+class _Document:
+    """A YAML mapping and the lines its top-level fields stand on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: the recipe cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: the recipe is not UTF-8 at byte {error.start}") from error
+        try:
+            node, self.values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise UserError(f"{path}:{line}: the recipe is not YAML: {error.problem or error.context}") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: the recipe is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(self.values, dict) or not isinstance(node, yaml.MappingNode):
+            raise UserError(f"{path}: the recipe is not a YAML mapping of options")
+        self._lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+
+    def error(self, name: str, problem: str) -> UserError:
+        """What is wrong with a field, and where it stands."""
+        return UserError(f"{self.path}:{self._lines.get(name, 1)}: {name}: {problem}")
+
+    def text(self, name: str) -> str | None:
+        """A field that holds text; None when it is absent or empty."""
+        value = self.values.get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise self.error(name, f"text is wanted, this is {_short(value)}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A field that holds true or false; false when it is absent."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.error(name, f"true or false is wanted, this is {_short(value)}")
+        return bool(value)
+
+
+def _sequence_len(document: _Document) -> int:
+    value = document.values.get("sequence_len")
+    if value is None:
+        return _DEFAULT_SEQUENCE_LEN
+    if type(value) is not int or value < 2:
+        raise document.error("sequence_len", f"a number of tokens is wanted, this is {_short(value)}")
+    return value
+
+
+def _mapping(document: _Document, name: str) -> Mapping[str, Any]:
+    value = document.values.get(name) or {}
+    if not isinstance(value, dict):
+        raise document.error(name, f"a mapping is wanted, this is {_short(value)}")
+    return value
+
+
+def _text_list(document: _Document, name: str) -> list[str]:
+    value = document.values.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise document.error(name, f"a list of texts is wanted, this is {_short(value)}")
+    return value
+
+
+def _templates(document: _Document) -> tuple[str | None, str | None]:
+    """(template, fallback) as Jinja text, chosen as Axolotl does: a dataset's own, else the recipe's."""
+    datasets = document.values.get("datasets") or []
+    if not isinstance(datasets, list) or not all(isinstance(entry, dict) for entry in datasets):
+        raise document.error("datasets", "a list of mappings is wanted")
+    recipe = document.values
+    # Axolotl reads a lone chat_template_jinja as chat_template: jinja.
+    chosen = [_choice(entry) or _choice(recipe) for entry in datasets] or [_choice(recipe)]
+    if any(choice != chosen[0] for choice in chosen):
+        raise document.error(
+            "datasets", "they have different chat templates; pass the one to rewrite with as --chat-template FILE"
+        )
+    name, jinja = chosen[0] or ("tokenizer_default", None)
+    if name == "tokenizer_default":
+        return None, None
+    if name == "jinja":
+        return _jinja(document, jinja), None
+    if name.startswith(_FALLBACK):
+        # The tokenizer most likely has its own, so a fallback that is not at hand is no error yet.
+        return None, _axolotl_template(name.removeprefix(_FALLBACK))
+    template = _axolotl_template(name)
+    if template is None:
+        raise document.error("chat_template", _no_template(name))
+    system = document.text("default_system_message")
+    if system and name == "chatml":
+        template = template.replace("You are a helpful assistant.", system)
+    return template, None
+
+
+def _choice(options: Mapping[str, Any]) -> tuple[str, Any] | None:
+    name, jinja = options.get("chat_template"), options.get("chat_template_jinja")
+    if name:
+        return str(name), jinja if name == "jinja" else None
+    return ("jinja", jinja) if jinja else None
+
+
+def _jinja(document: _Document, jinja: Any) -> str:
+    if not isinstance(jinja, str) or not jinja.strip():
+        raise document.error("chat_template", "jinja needs chat_template_jinja: the template's text, or its file")
+    try:
+        return Path(jinja).read_text(encoding="utf-8") if Path(jinja).is_file() else jinja
+    except (OSError, ValueError) as error:
+        if "{" in jinja:
+            return jinja
+        raise document.error("chat_template_jinja", f"{_short(jinja)} cannot be read") from error
+
+
+def _axolotl_template(name: str) -> str | None:
+    """Text of a template Axolotl ships; read from its folder, for importing Axolotl takes seconds."""
+    spec = find_spec("axolotl")
+    if spec is None or not re.fullmatch(r"\w+", name):
+        return None
+    for location in spec.submodule_search_locations or []:
+        file = Path(location) / "utils" / "chat_templates" / "templates" / f"{name}.jinja"
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return None
+
+
+def _no_template(name: str) -> str:
+    if find_spec("axolotl") is None:
+        return f"{name} is a template of Axolotl's, which is not installed; install it, or pass --chat-template FILE"
+    return f"Axolotl has no template named {_short(name)}; pass --chat-template FILE"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
