@@ -1,0 +1,138 @@
+"""`mindgap-data select`: training files for the ablation grid from one rewritten file."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mindgap_data.errors import UserError
+from mindgap_data.files import AtomicWriter
+from mindgap_data.record import TIERS
+from mindgap_data.selection import (
+    GRID,
+    Selection,
+    cell_name,
+    read_lengths,
+    require_expert_logprobs,
+    select,
+    selected_rows,
+)
+
+
+class Stages(click.ParamType):
+    """Stages to keep, as `self,guided`; `expert` alone keeps none; `all` is both."""
+
+    name = "STAGES"
+
+    def convert(
+        self, value: str | frozenset[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[str]:
+        """The stages other than the fallback."""
+        if isinstance(value, frozenset):
+            return value
+        names = {"self", "guided"} if value == "all" else {name.strip() for name in value.split(",")}
+        if unknown := sorted(names - set(TIERS)):
+            raise UserError(
+                f"--tiers {value}: {', '.join(unknown)} is no stage; name some of {', '.join(TIERS)}, or all"
+            )
+        return frozenset(names - {"expert"})
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the training files.",
+)
+@click.option(
+    "--tiers",
+    "cells",
+    type=Stages(),
+    multiple=True,
+    help="Stages a file keeps, e.g. self,guided; the others' rows fall back to the expert. Repeatable: a file each. "
+    "[default: expert, self, guided, all]",
+)
+@click.option("--match-tokens", is_flag=True, help="Drop rows until every file has the trained tokens of the smallest.")
+@click.option("--seed", default=0, show_default=True, help="Of the random order rows are dropped in.")
+@click.option("--overwrite", is_flag=True, help="Replace training files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(
+    file: Path,
+    output: Path,
+    cells: tuple[frozenset[str], ...],
+    match_tokens: bool,
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Cut training files for an ablation from one rewritten FILE, without sampling anything.
+
+    Each file keeps the responses of some stages; a row of another stage is replaced by its expert
+    demonstration. All files have the same rows in the same order (with --match-tokens: the same
+    number of trained tokens instead). FILE must be written by `rewrite --score-expert`.
+
+    \b
+    Example:
+      mindgap-data select out.jsonl -o grid/
+      mindgap-data select out.jsonl -o grid/ --tiers self --tiers self,guided --match-tokens
+    """
+    chosen = list(dict.fromkeys(cells or GRID))
+    targets = {stages: output / f"{cell_name(stages)}.jsonl" for stages in chosen}
+    if not overwrite:
+        for path in targets.values():
+            if path.exists():
+                raise UserError(f"{path}: exists already; choose another -o, or replace it with --overwrite")
+    rows = read_lengths(file)
+    require_expert_logprobs(file, rows, chosen)
+    selections = select(rows, chosen, match_tokens=match_tokens, seed=seed)
+    if not any(one.rows for one in selections):
+        raise UserError(f"{file}: no row can be had in every one of the files; nothing is written")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: the folder cannot be made: {error.strerror}") from error
+    for selection in selections:
+        with AtomicWriter(targets[selection.stages]) as writer:
+            for row in selected_rows(file, selection):
+                writer.write(row)
+            writer.finish()
+    summary = [_summary(one, targets[one.stages]) for one in selections]
+    unmatched = 0 if match_tokens else len(rows) - len(selections[0].rows)
+    if as_json:
+        click.echo(
+            json.dumps({"input": str(file), "rows": len(rows), "unmatched": unmatched, "files": summary}, indent=2)
+        )
+        return
+    _show(selections, targets)
+    if unmatched:
+        click.echo(
+            f"{unmatched} of {len(rows)} rows have no log-probs of their expert (too long for the context) "
+            "and are in no file."
+        )
+
+
+def _summary(selection: Selection, path: Path) -> dict[str, object]:
+    return {
+        "name": selection.name,
+        "path": str(path),
+        "rows": len(selection.rows),
+        "tokens": selection.tokens,
+        "tiers": dict(selection.tiers),
+    }
+
+
+def _show(selections: list[Selection], targets: dict[frozenset[str], Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in ("file", "rows", *TIERS, "trained tokens"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for one in selections:
+        numbers = [len(one.rows), *(one.tiers[tier] for tier in TIERS), one.tokens]
+        table.add_row(Text(str(targets[one.stages]), overflow="fold"), *(f"{number:,}" for number in numbers))
+    Console().print(table)
