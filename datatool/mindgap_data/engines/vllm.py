@@ -1,0 +1,320 @@
+"""The vLLM engine: continuous batching in this process's own engine, log-probs of the processed distribution."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from mindgap_data.chat import ChatTokenizer
+from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Sampling, Score, Scores
+from mindgap_data.errors import UserError
+from mindgap_data.models import ModelSpec, resolve_model_path, weights_revision
+
+# What makes the log-probs and the stopping rule what the record says they are.
+_OURS = ("model", "revision", "seed", "dtype", "logprobs_mode", "generation_config", "skip_tokenizer_init")
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ones vLLM has buffers for
+_CPU_CACHE_BYTES = 4 * 2**30  # vLLM would otherwise take nearly all of the host's memory
+
+
+class VllmEngine(Engine):
+    """Draws and scores in one vLLM engine, which batches whatever is in flight.
+
+    Every draw has its own seed, but vLLM's batches depend on timing: a rerun agrees up to its batch variance.
+    """
+
+    name = "vllm"
+    revision: str | None
+    dtype: str | None
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        tokenizer: ChatTokenizer,
+        sampling: Sampling,
+        adapter: str | None,
+        revision: str | None,
+        max_context: int | None,
+        dtype: str | None,
+        seed: int,
+        engine_args: Mapping[str, Any],
+    ) -> None:
+        """Load ``model``, and ``adapter`` on top of it, into vLLM.
+
+        Args:
+            model: hub name, folder or the built-in model's name.
+            tokenizer: the policy's; vLLM loads none of its own.
+            sampling: of every draw.
+            adapter: folder or hub name of a LoRA adapter.
+            revision: hub revision of the model.
+            max_context: prompt + response, tokens; None takes the model's own.
+            dtype: float32, bfloat16, float16, or None: the model's own on a GPU, float32 on a CPU.
+            seed: the engine's seed; draws bring their own.
+            engine_args: any further argument of vLLM's engine, by its Python name.
+
+        Raises:
+            UserError: vLLM is missing, refuses an argument, or cannot load the model or adapter.
+        """
+        self.tokenizer = tokenizer
+        self.sampling = sampling
+        self._requests: dict[str, Request] = {}
+        self._failed: list[tuple[Request, Result]] = []
+        self._numbers = count()
+        arguments = _engine_arguments(model, revision, max_context, dtype, seed, adapter, engine_args)
+        self._engine = _start(arguments, model)
+        self._lora = _load_adapter(self._engine, arguments, adapter)
+        config = self._engine.model_config
+        # vLLM wants room for one generated token even where it only scores.
+        longest = config.max_model_len - 1
+        self.max_context = min(max_context or longest, longest)
+        self.capacity = 2 * self._engine.vllm_config.scheduler_config.max_num_seqs
+        self.revision = weights_revision(ModelSpec(model=model), SimpleNamespace(config=config.hf_config))
+        self.dtype = str(config.dtype).removeprefix("torch.")
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not yet collected."""
+        return len(self._requests) + len(self._failed)
+
+    def pick(self, pending: Sequence[Request]) -> list[Request]:
+        """The oldest ones, until vLLM runs as many as it can and has as many again waiting."""
+        return list(pending[: max(0, self.capacity - self.in_flight)])
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Hand the requests to vLLM; one it refuses comes back from :meth:`collect` as a Failure."""
+        for request in requests:
+            number = str(next(self._numbers))
+            ids = request.prompt_ids + (request.response_ids if isinstance(request, Score) else ())
+            if len(ids) + isinstance(request, Draw) > self.max_context:
+                reason = f"{len(ids)} tokens do not fit the context of {self.max_context}"
+                self._failed.append((request, Failure(reason)))
+                continue
+            prompt = {"type": "token", "prompt_token_ids": list(ids)}
+            try:
+                self._engine.add_request(number, prompt, self._parameters(request), lora_request=self._lora)
+            except _request_errors() as error:
+                self._failed.append((request, Failure(_one_line(error))))
+            except _dead_errors() as error:
+                raise _dead(error) from error
+            else:
+                self._requests[number] = request
+
+    def collect(self) -> list[tuple[Request, Result]]:
+        """Step vLLM until some requests are finished, and return those."""
+        finished, self._failed = self._failed, []
+        while not finished and self._requests:
+            try:
+                outputs = self._engine.step()
+            except _dead_errors() as error:
+                raise _dead(error) from error
+            for output in outputs:
+                if output.finished:
+                    # vLLM may append a random suffix to the number it was given, never change what is before it.
+                    request = self._requests.pop(output.request_id.partition("-")[0])
+                    finished.append((request, _result(request, output)))
+        return finished
+
+    def close(self) -> None:
+        """Stop vLLM's processes and free its memory."""
+        self._engine.engine_core.shutdown()
+
+    def _parameters(self, request: Request) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        if isinstance(request, Score):
+            # prompt_logprobs are always of the unprocessed model; 0 means the prompt's own tokens only.
+            return SamplingParams(
+                temperature=1.0,
+                max_tokens=1,
+                prompt_logprobs=0,
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+        return SamplingParams(
+            n=1,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            top_k=self.sampling.top_k,
+            min_p=self.sampling.min_p,
+            repetition_penalty=self.sampling.repetition_penalty,
+            presence_penalty=0.0,
+            frequency_penalty=0.0,
+            max_tokens=min(request.max_tokens, self.max_context - len(request.prompt_ids)),
+            min_tokens=0,
+            seed=request.seed,
+            logprobs=0,
+            flat_logprobs=True,
+            # The turn ends where the chat template ends it, nowhere else.
+            stop_token_ids=list(self.tokenizer.end_ids),
+            ignore_eos=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+
+def _result(request: Request, output: Any) -> Result:
+    """What a finished vLLM request output says."""
+    choice = output.outputs[0]
+    if choice.finish_reason not in ("stop", "length"):
+        return Failure(f"vLLM ended the request with {choice.finish_reason!r}")
+    if isinstance(request, Score):
+        # Flat log-probs hold the given token of every position but the first, which has none.
+        positions = output.prompt_logprobs
+        tail = list(zip(positions.token_ids, positions.logprobs, strict=True))[-len(request.response_ids) :]
+        if tuple(token for token, _ in tail) != request.response_ids:
+            return Failure("vLLM returned the log-probs of other tokens than were asked for")
+        return Scores(tuple(logprob for _, logprob in tail))
+    flat = choice.logprobs
+    ids = tuple(choice.token_ids)
+    if tuple(flat.token_ids) != ids:
+        return Failure("vLLM returned the log-probs of other tokens than it sampled")
+    return Completion(ids, tuple(flat.logprobs), choice.finish_reason)
+
+
+def _engine_arguments(
+    model: str,
+    revision: str | None,
+    max_context: int | None,
+    dtype: str | None,
+    seed: int,
+    adapter: str | None,
+    engine_args: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Arguments of vLLM's engine: ours, then what its user passes through."""
+    # A tool that reads private data sends no usage statistics, and shows its own progress.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    try:
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise UserError(
+            f"--engine vllm: vLLM cannot be imported ({_one_line(error)}); install it in an environment of its own: "
+            "pip install 'mindgap[vllm]'"
+        ) from error
+    known = {field.name for field in dataclasses.fields(EngineArgs)}
+    for name, value in engine_args.items():
+        if name not in known:
+            raise UserError(f"--engine-arg {name}: vLLM has no such engine argument; `vllm serve --help` lists them")
+        if name in _OURS:
+            raise UserError(f"--engine-arg {name}: this one is mindgap's own to set; leave it out")
+        if name == "data_parallel_size" and value != 1:
+            raise UserError(
+                f"--engine-arg data_parallel_size={value}: vLLM runs one replica a process; start "
+                f"`vllm serve MODEL --data-parallel-size {value} --logprobs-mode processed_logprobs` "
+                "and use --engine openai with its address"
+            )
+    on_cpu = current_platform.is_cpu()
+    arguments: dict[str, Any] = {
+        "model": resolve_model_path(model),
+        "revision": revision,
+        "seed": seed,
+        "dtype": ("float32" if on_cpu else "auto") if dtype in (None, "auto") else dtype,
+        "logprobs_mode": "processed_logprobs",
+        "generation_config": "vllm",  # not the model's own sampling defaults
+        "skip_tokenizer_init": True,
+        "enable_prefix_caching": True,  # the draws of one prompt share its keys and values
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if max_context is not None:
+        arguments["max_model_len"] = min(max_context + 1, _own_context(arguments, max_context))
+    if on_cpu and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        arguments["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+    if adapter is not None:
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _lora_rank(_adapter_folder(adapter))}
+    return arguments | dict(engine_args)
+
+
+def _own_context(arguments: Mapping[str, Any], max_context: int) -> int:
+    """The model's own longest context, as vLLM reads it from its configuration."""
+    from vllm.config import ModelConfig
+
+    try:
+        return int(ModelConfig(**{name: arguments[name] for name in ("model", "revision", "dtype")}).max_model_len)
+    except (ValueError, OSError):
+        return max_context + 1  # starting the engine says what is wrong
+
+
+def _start(arguments: Mapping[str, Any], model: str) -> Any:
+    from vllm import LLM
+
+    try:
+        return LLM(**arguments).llm_engine
+    except (TypeError, OSError, RuntimeError) + _request_errors() as error:
+        raise UserError(
+            f"--engine vllm cannot start {model!r}: {_one_line(error)}; if memory is short, lower --max-context or "
+            "set --engine-arg gpu_memory_utilization=0.8"
+        ) from error
+
+
+def _load_adapter(engine: Any, arguments: Mapping[str, Any], adapter: str | None) -> Any:
+    """The LoRA request that goes with every request, loaded now so that a broken adapter shows at once."""
+    if adapter is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest("policy", 1, str(_adapter_folder(adapter)))
+    try:
+        loaded = engine.add_lora(request)
+    except Exception as error:  # vLLM hands on whatever its worker raised
+        raise UserError(f"adapter {adapter!r}: vLLM cannot load it: {_one_line(error)}") from error
+    if not loaded:
+        raise UserError(f"adapter {adapter!r}: vLLM does not load it on {arguments['model']}")
+    return request
+
+
+def _adapter_folder(adapter: str) -> Path:
+    if Path(adapter).is_dir():
+        return Path(adapter)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(adapter))
+    except (OSError, ValueError) as error:
+        raise UserError(f"adapter {adapter!r} is neither a folder nor on the hub: {_one_line(error)}") from error
+
+
+def _lora_rank(folder: Path) -> int:
+    """The smallest rank vLLM has buffers for that holds this adapter."""
+    file = folder / "adapter_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        ranks = [int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: not the configuration of a LoRA adapter; --adapter takes PEFT's folder") from error
+    for rank in _LORA_RANKS:
+        if rank >= max(ranks):
+            return rank
+    raise UserError(f"{file}: rank {max(ranks)} is above vLLM's limit of {_LORA_RANKS[-1]}; use --engine transformers")
+
+
+def _request_errors() -> tuple[type[Exception], ...]:
+    """What vLLM raises when one request is at fault; its own class since 0.12."""
+    import vllm.exceptions
+
+    return (ValueError, getattr(vllm.exceptions, "VLLMClientError", ValueError))
+
+
+def _dead_errors() -> tuple[type[Exception], ...]:
+    """What vLLM raises when its engine is gone: its own class, or the fault itself where it runs in this process."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    return (EngineDeadError, RuntimeError)
+
+
+def _dead(error: Exception) -> UserError:
+    return UserError(
+        f"the vLLM engine died ({_one_line(error)}); finished rows are kept, rerun the same command to continue"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
