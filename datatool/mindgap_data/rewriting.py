@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 from mindgap_data import __version__
 from mindgap_data.chat import ChatTokenizer
+from mindgap_data.errors import UserError
 from mindgap_data.engines import Draw, Failure, Request, Sampling, Score, Scores
 from mindgap_data.formats import Problem
 from mindgap_data.guided import GuidedPrompt
@@ -73,7 +74,7 @@ def rewrite_problem(problem: Problem, line: int, plan: Plan) -> Steps[Rewritten 
     """The whole way of one problem, as the scheduler runs it; never raises for what a row holds."""
     try:
         return (yield from _rewrite(problem, plan))
-    except _Unusable as error:
+    except (_Unusable, UserError) as error:
         return failed_row(line, problem.id, str(error), problem.row)
 
 
@@ -93,7 +94,7 @@ def _rewrite(problem: Problem, plan: Plan) -> Steps[Rewritten]:
     chosen, expert_logprobs = yield from _score(problem, chosen, prompt, expert_ids, plan)
     row = _row(problem, chosen, counts, plan)
     if expert_logprobs is not None:
-        row |= {"expert_token_ids": list(expert_ids), "expert_logprobs": _rounded(expert_logprobs)}
+        row |= {"expert_token_ids": list(expert_ids), "expert_logprobs": rounded(expert_logprobs)}
     _refuse_misaligned(row, plan)
     stopped_early = chosen.tier != "expert" and plan.picker == "first"
     saved = plan.samples - counts[chosen.tier]["sampled"] if stopped_early else 0
@@ -203,10 +204,12 @@ def _row(problem: Problem, chosen: _Chosen, counts: dict[str, dict[str, int]], p
     overlap = None if chosen.tier == "expert" else round(ngram_overlap(chosen.text, problem.expert), 4)
     own = counts.get("self")
     behavior = None if chosen.behavior is None else plan.provenance["sampling_distribution"]
+    verifier = {"verifier": problem.verifier} if problem.verifier else {}
     provenance = {
         "schema_version": SCHEMA_VERSION,
         "tool_version": __version__,
         **{name: value for name, value in plan.provenance.items() if name != "sampling_distribution"},
+        **verifier,
         "behavior": "logged" if chosen.tier == "expert" and behavior else behavior,
         "behavior_prompt": {"self": "plain", "guided": "guided"}.get(chosen.tier),
     }
@@ -215,8 +218,8 @@ def _row(problem: Problem, chosen: _Chosen, counts: dict[str, dict[str, int]], p
         "messages": [*problem.messages, {"role": "assistant", "content": chosen.text}],
         "tier": chosen.tier,
         "response_token_ids": list(chosen.token_ids),
-        "behavior_logprobs": None if chosen.behavior is None else _rounded(chosen.behavior),
-        "policy_logprobs": _rounded(chosen.policy or ()),
+        "behavior_logprobs": None if chosen.behavior is None else rounded(chosen.behavior),
+        "policy_logprobs": rounded(chosen.policy or ()),
         "answer": problem.answer,
         "expert": problem.expert,
         "attempts": {
@@ -239,6 +242,7 @@ def _refuse_misaligned(row: dict[str, Any], plan: Plan) -> None:
         raise _Unusable(f"ids, log-probs and text do not agree: {fault}")
 
 
-def _rounded(logprobs: Sequence[float]) -> list[float]:
+def rounded(logprobs: Sequence[float]) -> list[float]:
+    """Log-probs to six decimals, as they are written."""
     # float32 is no finer than this, and the file is half as long.
     return [round(value, 6) for value in logprobs]

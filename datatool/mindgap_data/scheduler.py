@@ -51,12 +51,26 @@ class Task(Generic[T]):
 
 @dataclass
 class Meter:
-    """What has happened so far, for the progress line and the summary."""
+    """What has happened so far, for the progress line and the summary; earlier runs' share included."""
 
     draws: int = 0
     drawn_tokens: int = 0
     scored_tokens: int = 0
     recalled: int = 0  # requests answered from the journal
+    recalled_tokens: int = 0  # tokens of those, drawn or scored
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        if isinstance(outcome, Attempt):
+            self.draws += 1
+            self.drawn_tokens += outcome.tokens
+        elif isinstance(outcome, Scores):
+            self.scored_tokens += len(outcome.logprobs)
+
+    @property
+    def fresh_tokens(self) -> int:
+        """Tokens drawn and scored by this run, not recalled."""
+        return self.drawn_tokens + self.scored_tokens - self.recalled_tokens
 
 
 def encode_outcome(outcome: Outcome) -> Any:
@@ -173,8 +187,10 @@ class Scheduler(Generic[T]):
             if fresh := [request for request in batch if request.key not in recalled]:
                 self._engine.submit(fresh)
         if recalled:
-            self.meter.recalled += len(recalled)
+            before = self.meter.fresh_tokens
             self._deliver(recalled)
+            self.meter.recalled += len(recalled)
+            self.meter.recalled_tokens += self.meter.fresh_tokens - before
             return
         finished: dict[str, Outcome] = {}
         if self._engine.in_flight:
@@ -187,14 +203,10 @@ class Scheduler(Generic[T]):
             self._deliver(finished)
 
     def _take(self, request: Request, result: Result, finished: dict[str, Outcome]) -> None:
-        """Count a result, and send a complete draw to its check."""
-        if isinstance(result, Scores):
-            self.meter.scored_tokens += len(result.logprobs)
+        """Send a complete draw to its check; anything else is finished."""
         if not isinstance(result, Completion):
             finished[request.key] = result
             return
-        self.meter.draws += 1
-        self.meter.drawn_tokens += len(result.token_ids)
         if result.finish == "length":
             finished[request.key] = self._attempt(result, "truncated")
             return
@@ -222,6 +234,7 @@ class Scheduler(Generic[T]):
     def _deliver(self, outcomes: Mapping[str, Outcome]) -> None:
         """Give outcomes to their tasks, in the order of the tasks' requests, and let those move on."""
         for key, outcome in outcomes.items():
+            self.meter.count(outcome)
             self._outcomes[key] = outcome
             opened = self._owner.pop(key)
             opened.missing -= 1
