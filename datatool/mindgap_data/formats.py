@@ -123,7 +123,7 @@ def to_problem(row: Row, fields: Fields, instruction: str | None = None) -> Prob
     for field, text in (("prompt", "".join(turn["content"] for turn in talk.prompt)), ("expert", talk.expert)):
         _check_unicode(field, text)
     _check_unicode("answer", answer)
-    key = _row_id(row, fields) or content_id(list(talk.prompt), answer)
+    key = row_id(row, fields) or content_id(list(talk.prompt), answer)
     ids, logprobs = _logged(row, talk)
     verifier = row.get("verifier")
     return Problem(
@@ -347,7 +347,8 @@ def _scalar(field: str, value: Any) -> str:
     raise RowError(f"field {field}: text or a number is wanted, this is {_kind(value)}")
 
 
-def _row_id(row: Row, fields: Fields) -> str | None:
+def row_id(row: Row, fields: Fields) -> str | None:
+    """The id a row brings, as text; None when it brings none."""
     if fields.id:
         if fields.id not in row:
             raise RowError(f"field {fields.id}: not in the row (--id-field); {_columns(row)}")

@@ -161,7 +161,8 @@ def record_error(row: dict[str, Any]) -> str | None:
     if version != SCHEMA_VERSION:
         return f"provenance.schema_version is {version}; this mindgap reads version {SCHEMA_VERSION}"
     try:
-        record = Record.model_validate(row)
+        # Strict: what other readers would choke on, such as ids written as text, is not read here either.
+        record = Record.model_validate(row, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "row"
@@ -170,7 +171,19 @@ def record_error(row: dict[str, Any]) -> str | None:
         return f"field messages: the last turn is {record.messages[-1].role!r}, not the assistant's response"
     return alignment_error(
         record.response_token_ids, record.behavior_logprobs, record.policy_logprobs, record.tier
-    )
+    ) or _expert_error(record)
+
+
+def _expert_error(record: Record) -> str | None:
+    """The same for the expert's own ids and log-probs, where a row has them."""
+    ids, logprobs = record.expert_token_ids, record.expert_logprobs
+    if logprobs is None:
+        return None
+    if ids is None or len(ids) != len(logprobs):
+        return f"expert_logprobs has {len(logprobs)} values for {len(ids or [])} expert_token_ids"
+    if any(not math.isfinite(value) or value > LOGPROB_SLACK for value in logprobs):
+        return "expert_logprobs holds a value that is not a log-probability"
+    return None
 
 
 def decoding_error(
