@@ -1,0 +1,76 @@
+"""What a recipe may say: the ``mindgap:`` block, checked by pydantic, and its place in Axolotl's own arguments."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mindgap_axolotl.options import LossOptions
+
+
+class AlarmOptions(BaseModel):
+    """When the run warns. Each threshold may be null: no such alarm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ess_floor: float | None = Field(
+        0.3, gt=0, le=1, description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient"
+    )
+    weight_variance: float | None = Field(
+        10.0, gt=0, description="warn when the variance of the raw weights of self or guided rows is above"
+    )
+    nll_rise: float | None = Field(
+        0.5, gt=0, description="warn when the NLL of all rows is this many nats above its lowest so far"
+    )
+    grad_norm_spike: float | None = Field(
+        10.0, gt=1, description="warn when the gradient norm is this many times the median of the last 20 logged"
+    )
+    expert_share: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="warn when more than this share of the trained tokens is expert text although rewritten rows exist",
+    )
+    stop: bool = Field(False, description="stop the run, with a checkpoint, when an alarm lasts `patience` logs")
+    patience: int = Field(3, ge=1, description="logs in a row an alarm must last before `stop` acts")
+
+
+class MindGapOptions(LossOptions):
+    """The whole ``mindgap:`` block: the loss, the alarms and one exception."""
+
+    alarms: AlarmOptions = Field(
+        default_factory=lambda: AlarmOptions(), description="when to warn, and whether to stop"
+    )
+    allow_other_model: bool = Field(
+        False,
+        description="train another model, or another adapter, than the one the rows were rewritten for; "
+        "the tokenizer and the chat template must be the recorded ones all the same",
+    )
+
+
+class MindGapArgs(BaseModel):
+    """Mixed into Axolotl's configuration."""
+
+    mindgap: MindGapOptions | None = Field(None, description="options of the importance-weighted loss")
+    mindgap_fingerprint: str | None = Field(
+        None, description="set by the plugin: contents of the local data files, so that a changed file is prepared anew"
+    )
+
+
+@dataclass
+class MindGapTrainingArgsMixin:
+    """Mixed into Axolotl's training arguments."""
+
+    mindgap: dict[str, Any] | None = None
+
+
+def options_of(cfg: Any) -> MindGapOptions:
+    """The checked ``mindgap:`` block of an Axolotl configuration."""
+    return MindGapOptions.model_validate(plain(cfg.get("mindgap") or {}))
+
+
+def plain(value: Any) -> Any:
+    """Axolotl's dictionaries and pydantic models as plain dictionaries."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return value.to_dict() if hasattr(value, "to_dict") else value

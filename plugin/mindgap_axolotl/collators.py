@@ -1,0 +1,111 @@
+"""Axolotl's collators, with tier and log-probs padded or packed beside the stock columns."""
+
+from typing import Any
+
+import torch
+from axolotl.monkeypatch.multipack import SUPPORTED_MULTIPACK_MODEL_TYPES
+from axolotl.utils.collators import (
+    BatchSamplerDataCollatorForSeq2Seq,
+    DataCollatorForSeq2Seq,
+    V2BatchSamplerDataCollatorForSeq2Seq,
+)
+
+from mindgap_axolotl.errors import PluginError
+from mindgap_axolotl.weights import EXPERT
+
+LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
+COLUMNS = ("tier", *LOGPROB_COLUMNS)
+# Columns of a batch: the above and the sample each token belongs to.
+BATCH_COLUMNS = (*COLUMNS, "sample")
+
+
+def collator_for(cfg: Any, is_eval: bool) -> type:
+    """The collator class of a run: the one Axolotl itself would pick, extended."""
+    packed = cfg.get("eval_sample_packing") if is_eval else cfg.get("sample_packing")
+    if not packed:
+        return MindGapCollator
+    kind, attention = cfg.get("model_config_type"), cfg.get("attn_implementation")
+    if (
+        attention == "flex_attention"
+        or kind in SUPPORTED_MULTIPACK_MODEL_TYPES
+        or (kind == "llama" and attention != "flash_attention_2")
+    ):
+        return MindGapPackedCollatorV2
+    return MindGapPackedCollator
+
+
+class FieldColumns:
+    """Mixin before a stock collator: takes the columns out, lets the stock one work, lays them beside its result.
+
+    Adds to the batch, each of the shape [B, L] of ``input_ids``: ``tier`` and ``sample`` (int64; ``sample``
+    numbers the samples of the batch, also inside packed rows) and the two log-prob columns as the
+    **bits** of float32 in int32, NaN where there is none: DeepSpeed and FSDP cast floating inputs to bf16.
+    """
+
+    tokenizer: Any
+
+    def rows_of(self, features: list[Any]) -> list[list[dict[str, Any]]]:
+        """The samples of each row of the batch: one a row when padded."""
+        return [[feature] for feature in features]
+
+    def __call__(self, features: list[Any], return_tensors: str | None = None) -> Any:
+        """Collate, see the class."""
+        rows = self.rows_of(features)
+        batch = super().__call__(_without_fields(features), return_tensors=return_tensors)  # type: ignore[misc]
+        count, width = batch["input_ids"].shape
+        columns = {
+            "tier": torch.full((count, width), EXPERT, dtype=torch.int64),
+            "sample": torch.zeros((count, width), dtype=torch.int64),
+            **{name: torch.full((count, width), float("nan")) for name in LOGPROB_COLUMNS},
+        }
+        sample = 0
+        for index, row in enumerate(rows):
+            length = sum(len(feature["input_ids"]) for feature in row)
+            start = 0 if self.tokenizer.padding_side == "right" else width - length
+            for feature in row:
+                span = slice(start, start + len(feature["input_ids"]))
+                columns["sample"][index, span] = sample
+                for name in COLUMNS:
+                    _fill(columns[name][index, span], feature.get(name), name)
+                start, sample = span.stop, sample + 1
+        for name in LOGPROB_COLUMNS:
+            columns[name] = columns[name].view(torch.int32)
+        batch.update(columns)
+        return batch
+
+
+class PackedFieldColumns(FieldColumns):
+    """The same before a multipack collator, whose features are lists of samples."""
+
+    def rows_of(self, features: list[Any]) -> list[list[dict[str, Any]]]:
+        """The samples packed into each row."""
+        return features if isinstance(features[0], list) else [features]
+
+
+class MindGapCollator(FieldColumns, DataCollatorForSeq2Seq):
+    """Padded batches."""
+
+
+class MindGapPackedCollator(PackedFieldColumns, BatchSamplerDataCollatorForSeq2Seq):
+    """Packed batches whose attention is separated by position ids."""
+
+
+class MindGapPackedCollatorV2(PackedFieldColumns, V2BatchSamplerDataCollatorForSeq2Seq):
+    """Packed batches whose attention mask numbers the samples."""
+
+
+def _without_fields(features: Any) -> Any:
+    if isinstance(features, list):
+        return [_without_fields(feature) for feature in features]
+    return {name: value for name, value in features.items() if name not in COLUMNS}
+
+
+def _fill(target: torch.Tensor, values: Any, name: str) -> None:
+    if values is None:  # a row of another dataset type: expert tier, no log-probs, as the columns start out
+        return
+    if len(values) != len(target):
+        raise PluginError(
+            f"column {name} has {len(values)} values for {len(target)} input_ids: something changed the rows after "
+            "they were encoded; remove what does from the recipe"
+        )
+    target.copy_(torch.as_tensor(values))

@@ -1,0 +1,199 @@
+"""One row of a dataset to the columns of training, with every check that a row can fail."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import TemplateError
+from mindgap_data.record import record_error
+
+from mindgap_axolotl.args import MindGapOptions
+from mindgap_axolotl.errors import PluginError
+from mindgap_axolotl.options import TIERS
+from mindgap_axolotl.weights import EXPERT, missing_log_probs
+
+IGNORED = -100
+# A row with any of these and no response_token_ids is a broken record, not a plain SFT row.
+RECORD_FIELDS = ("response_token_ids", "tier", "behavior_logprobs", "policy_logprobs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a row must fit to.
+
+    Attributes:
+        path: of the dataset, for messages.
+        model: base_model of the recipe.
+        adapter: lora_model_dir of the recipe, or None.
+        tokenizer: fingerprint of the vocabulary.
+        chat_template: fingerprint of the template.
+        sequence_len: longest row, in tokens.
+        truncate: cut longer rows (else Axolotl drops them or raises, as the recipe says).
+        rows_in_file_order: whether a row's index is its place in the file.
+    """
+
+    path: str
+    model: str
+    adapter: str | None
+    tokenizer: str
+    chat_template: str
+    sequence_len: int
+    truncate: bool
+    rows_in_file_order: bool = True
+
+
+@dataclass(frozen=True)
+class RowEncoder:
+    """Callable for ``Dataset.map(..., with_indices=True)``.
+
+    Attributes:
+        run: what rows must fit to.
+        options: of the loss; they decide which log-probs a row needs.
+        tokenizer: the run's.
+        template: Jinja text of the chat template.
+        stock: Axolotl's own chat-template strategy, for plain SFT rows.
+    """
+
+    run: Run
+    options: MindGapOptions
+    tokenizer: Any
+    template: str
+    stock: Any
+
+    def __call__(self, row: dict[str, Any], index: int) -> dict[str, Any]:
+        """Columns of one row, all of one length, prompt first.
+
+        Returns:
+            input_ids, attention_mask, labels (-100 but on the response), tier (the index in ``TIERS``),
+            behavior_logprobs and policy_logprobs (float32, NaN where there is none), and of the whole row
+            is_record and trained_tokens.
+
+        Raises:
+            PluginError: naming the row and what is wrong with it.
+        """
+        row = {name: _without_nulls(value) for name, value in row.items()}
+        where = self._where(row, index)
+        if any(row.get(name) is not None for name in RECORD_FIELDS):
+            columns = self._encode_record(row, where)
+            is_record = True
+        else:
+            columns = self._encode_plain(row, where)
+            is_record = False
+        if self.run.truncate:
+            columns = {name: values[: self.run.sequence_len] for name, values in columns.items()}
+        trained = sum(label != IGNORED for label in columns["labels"])
+        return {**columns, "is_record": is_record, "trained_tokens": trained}
+
+    def _encode_record(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        if error := record_error(row):
+            raise PluginError(f"{where}: {error}")
+        self._check_provenance(row["provenance"], where)
+        tier, ids = row["tier"], list(row["response_token_ids"])
+        outside = next((token for token in ids if token >= len(self.tokenizer)), None)
+        if outside is not None:
+            raise PluginError(
+                f"{where}: response_token_ids holds {outside}, outside the tokenizer's vocabulary of "
+                f"{len(self.tokenizer)}"
+            )
+        behavior, policy = row["behavior_logprobs"], row["policy_logprobs"]
+        if error := missing_log_probs(tier, behavior, policy, self.options):
+            raise PluginError(f"{where}: {error}")
+        prompt = self._prompt_ids(row["messages"][:-1], where)
+        nothing = [np.nan] * len(prompt)
+        total = len(prompt) + len(ids)
+        return {
+            "input_ids": prompt + ids,
+            "attention_mask": [1] * total,
+            "labels": [IGNORED] * len(prompt) + ids,
+            "tier": np.full(total, TIERS.index(tier), dtype=np.int8),
+            "behavior_logprobs": np.array(nothing + (behavior or [np.nan] * len(ids)), dtype=np.float32),
+            "policy_logprobs": np.array(nothing + policy, dtype=np.float32),
+        }
+
+    def _encode_plain(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        if error := missing_log_probs("expert", None, None, self.options):
+            raise PluginError(f"{where}: the row has no response_token_ids (a plain SFT row?): {error}")
+        messages = row.get(self.stock.prompter.field_messages)
+        if not messages:
+            raise PluginError(
+                f"{where}: neither a rewritten row (no response_token_ids) nor a plain SFT row "
+                f"(no {self.stock.prompter.field_messages}); its columns are {', '.join(sorted(row))}"
+            )
+        try:
+            stock = self.stock.tokenize_prompt({self.stock.prompter.field_messages: messages})
+        except (TemplateError, KeyError, ValueError, TypeError) as error:
+            raise PluginError(f"{where}: the chat template refuses this conversation: {error}") from error
+        if all(label == IGNORED for label in stock["labels"]):
+            raise PluginError(f"{where}: no trainable token: the conversation has no assistant turn")
+        total = len(stock["input_ids"])
+        return {
+            "input_ids": list(stock["input_ids"]),
+            "attention_mask": [1] * total,
+            "labels": list(stock["labels"]),
+            "tier": np.full(total, EXPERT, dtype=np.int8),
+            "behavior_logprobs": np.full(total, np.nan, dtype=np.float32),
+            "policy_logprobs": np.full(total, np.nan, dtype=np.float32),
+        }
+
+    def _prompt_ids(self, messages: list[dict[str, Any]], where: str) -> list[int]:
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, chat_template=self.template, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise PluginError(f"{where}: the chat template refuses this conversation: {error}") from error
+        # The template writes its own special tokens, so none are added here.
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if not ids:
+            raise PluginError(f"{where}: the prompt is empty, so the response's first token has nothing to follow")
+        return ids
+
+    def _check_provenance(self, provenance: dict[str, Any], where: str) -> None:
+        run, model = self.run, provenance["model"]
+        for name, what in (("tokenizer", "tokenizer"), ("chat_template", "chat template")):
+            ours = getattr(run, name)
+            if provenance[name] != ours:
+                raise PluginError(
+                    f"{where}: the row was made with another {what} ({provenance[name]}, model {model}) than this "
+                    f"run's ({ours}, base_model {run.model}); rewrite with this model, or train {model} with its own "
+                    f"{what}"
+                )
+        if self.options.allow_other_model:
+            return
+        if not same_model(model, run.model):
+            raise PluginError(
+                f"{where}: the row was rewritten for model {model} and this run trains {run.model}; rewrite with this "
+                "model, or set mindgap.allow_other_model: true if the two are the same weights"
+            )
+        adapter = provenance.get("adapter")
+        if (adapter is None) != (run.adapter is None) or (adapter and not same_model(adapter, str(run.adapter))):
+            raise PluginError(
+                f"{where}: the row was rewritten with adapter {adapter} and this run starts from lora_model_dir: "
+                f"{run.adapter}; make them the same, or set mindgap.allow_other_model: true"
+            )
+
+    def _where(self, row: dict[str, Any], index: int) -> str:
+        name = f" (id {row['id']})" if row.get("id") is not None else ""
+        place = f"row {index + 1}" if self.run.rows_in_file_order else "a row"
+        return f"{self.run.path}: {place}{name}"
+
+
+def same_model(recorded: str, configured: str) -> bool:
+    """Whether two names mean one model: by their last part, links followed; a local copy of a hub model fits."""
+    return _last_part(recorded) == _last_part(configured)
+
+
+def _last_part(name: str) -> str:
+    path = Path(name)
+    resolved = str(path.resolve()) if path.exists() else name
+    return resolved.rstrip("/").rsplit("/", 1)[-1].removeprefix("builtin:").lower()
+
+
+def _without_nulls(value: Any) -> Any:
+    """Nested objects without their null members: Arrow gives each row the members of all the others, as nulls."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_without_nulls(member) for member in value]
+    return value
