@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -198,15 +197,20 @@ def _gap_columns(sums: RowSums) -> dict[str, Floats]:
 
 def _text_figures(bootstrap: _Bootstrap, side: str, rows: int) -> TextFigures:
     nll = bootstrap.interval(lambda s: s[side] / s[f"{side}_tokens"])
-    confidence = bootstrap.settings.confidence
-    # Quantiles commute with a monotone map, so both intervals follow from the NLL's.
     return TextFigures(
         rows=rows,
         tokens=bootstrap.total(f"{side}_tokens"),
         nll=nll,
-        probability=Interval(exp(-nll.estimate), exp(-nll.high), exp(-nll.low), confidence),
-        perplexity=Interval(exp(nll.estimate), exp(nll.low), exp(nll.high), confidence),
+        # Quantiles commute with a monotone map, so both intervals follow from the NLL's.
+        probability=_exp(-nll.estimate, -nll.high, -nll.low, nll.confidence),
+        perplexity=_exp(nll.estimate, nll.low, nll.high, nll.confidence),
     )
+
+
+def _exp(estimate: float, low: float, high: float, confidence: float) -> Interval:
+    with np.errstate(over="ignore"):
+        values = np.exp([estimate, low, high]).tolist()
+    return Interval(values[0], values[1], values[2], confidence)
 
 
 def _kl_figures(bootstrap: _Bootstrap) -> KLFigures:

@@ -112,7 +112,8 @@ def _side_sums(values: Sequence[Floats | None], clip: Clip, clip_max: float) -> 
     sums["k1"][present] = total(kl_k1(flat))
     sums["k2"][present] = total(kl_k2(flat))
     with np.errstate(over="ignore"):
-        sums["k3"][present] = total(kl_k3(flat))
+        # An infinite sum would make every resample NaN, those without the row too.
+        sums["k3"][present] = np.minimum(total(kl_k3(flat)), 1e300)
     return sums
 
 

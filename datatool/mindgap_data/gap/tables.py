@@ -121,7 +121,9 @@ def _interval(value: Interval | None, percent: bool = False) -> str:
 
 
 def _number(value: float) -> str:
-    if value == 0 or 0.001 <= abs(value) < 10_000:
+    if abs(value) < 1e-9:
+        return "0.000"  # rounding errors of sums
+    if 0.001 <= abs(value) < 10_000:
         return f"{value:.3f}"
     return f"{value:.1e}"
 
