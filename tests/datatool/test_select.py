@@ -189,7 +189,7 @@ def error_cases() -> list[tuple[str, list[dict[str, Any]], list[str], str]]:
             [unscored],
             [],
             "{file}: no row has expert_token_ids and expert_logprobs, so none can fall back to the expert; "
-            "rewrite with --score-expert (the same settings and seed give the same responses again)",
+            "add them with: mindgap-data score {file} --expert -o SCORED",
         ),
         (
             "duplicate id",
@@ -207,8 +207,8 @@ def error_cases() -> list[tuple[str, list[dict[str, Any]], list[str], str]]:
             "torn expert log-probs",
             [record("a", "self", [1], [1, 2]) | {"expert_logprobs": [-1.0]}],
             [],
-            "{file}:1: expert_token_ids and expert_logprobs do not make a valid row: "
-            "policy_logprobs has 1 values for 2 response_token_ids",
+            "{file}:1: expert_logprobs has 1 values for 2 expert_token_ids; "
+            "`mindgap-data validate {file}` lists every such row",
         ),
         (
             "unknown stage",

@@ -72,7 +72,8 @@ def command(
 
     Each file keeps the responses of some stages; a row of another stage is replaced by its expert
     demonstration. All files have the same rows in the same order (with --match-tokens: the same
-    number of trained tokens instead). FILE must be written by `rewrite --score-expert`.
+    number of trained tokens instead). FILE needs the log-probs of its experts, which `rewrite` writes
+    unless told not to and `score --expert` adds.
 
     \b
     Example:
