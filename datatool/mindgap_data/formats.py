@@ -401,11 +401,9 @@ def _extra(row: Row, talk: Conversation, key: str, answer: str) -> dict[str, Any
     for name, value in row.items():
         if name not in RECORD_FIELDS and name not in talk.columns:
             extra[name] = value
-        elif value is None or talk.format == "mindgap" or same.get(name) == value:
-            continue
-        elif name in talk.columns and _said(value, turns):
-            continue
-        else:
+        elif talk.format != "mindgap" and not (
+            value is None or same.get(name) == value or (name in talk.columns and _said(value, turns))
+        ):
             extra[_free_name(name, row)] = value
     return extra
 
