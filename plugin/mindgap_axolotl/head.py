@@ -1,42 +1,105 @@
 """The output projection of a causal language model: everything between its final hidden states and its logits."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from mindgap_data.errors import UserError
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA delta on the head: scaling * (dropout(h) A^T B^T + bias) (arXiv 2106.09685, eq. 3).
+
+    Attributes:
+        down: A [r, H].
+        up: B [V, r].
+        scaling: alpha / r, or what PEFT made of it.
+        dropout: module applied to the hidden states on this path only.
+        bias: of B, [V] or None.
+    """
+
+    down: Tensor
+    up: Tensor
+    scaling: float
+    dropout: nn.Module
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Head:
-    """logits = softcap(scale * (h W^T + bias + sum_i low_i up_i^T)), softcap(z) = cap tanh(z / cap).
+    """logits = softcap(scale * (h W^T + bias + LoRA deltas)), softcap(z) = cap * tanh(z / cap).
 
     Attributes:
         weight: W [V, H], frozen or trained (``requires_grad``), possibly the tied input embedding.
         bias: [V] or None.
-        scale: factor on the logits (Cohere ``logit_scale``, 1 / Granite ``logits_scaling``).
-        softcap: Gemma 2's ``final_logit_softcapping``, or None.
+        scale: factor on the logits (Cohere's ``logit_scale``, 1 / Granite's ``logits_scaling``).
+        softcap: cap of Gemma 2's ``final_logit_softcapping``, or None.
+        adapters: active LoRA deltas.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+    adapters: tuple[Adapter, ...] = ()
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[N, V] logits of hidden states [N, H], the plain formula (for tests and few tokens)."""
-        z = self.scale * torch.nn.functional.linear(hidden, self.weight, self.bias)
-        return z if self.softcap is None else self.softcap * torch.tanh(z / self.softcap)
+    def reduce(self, hidden: Tensor) -> Tensor | None:
+        """The LoRA paths' inner activations of hidden states [N, H]: [N, sum of r], or None without LoRA."""
+        if not self.adapters:
+            return None
+        return torch.cat([linear(a.dropout(hidden.to(a.down.dtype)), a.down) for a in self.adapters], dim=1)
+
+    def up(self) -> Tensor | None:
+        """What :meth:`reduce` is multiplied by: [V, sum of r], scaling included, or None without LoRA."""
+        return torch.cat([a.up * a.scaling for a in self.adapters], dim=1) if self.adapters else None
+
+    def total_bias(self) -> Tensor | None:
+        """Bias [V] of the head and its LoRA deltas together, or None."""
+        parts = [] if self.bias is None else [self.bias]
+        parts += [a.bias * a.scaling for a in self.adapters if a.bias is not None]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    def tensors(self) -> list[Tensor]:
+        """Every parameter of the head."""
+        found = [self.weight, self.bias, *(t for a in self.adapters for t in (a.down, a.up, a.bias))]
+        return [t for t in found if t is not None]
 
 
 def head_of(model: Any) -> Head:
     """The output projection of a Hugging Face causal language model, PEFT-wrapped or not.
 
+    It holds the parameters themselves, not copies; call it in every step, which costs nothing, since
+    wrappers may swap parameters between steps.
+
+    Args:
+        model: causal LM, possibly inside DDP, FSDP2, torch.compile or PEFT.
+
     Raises:
-        UserError: the head is of a kind whose loss would be wrong (named, with what to do).
+        UserError: the head is of a kind whose loss would be wrong; names it and what to do.
     """
-    lm_head = causal_lm_of(model).get_output_embeddings()
-    return Head(lm_head.weight, getattr(lm_head, "bias", None))
+    causal_lm = causal_lm_of(model)
+    module = causal_lm.get_output_embeddings()
+    if module is None:
+        raise UserError(f"{type(causal_lm).__name__} has no output head (lm_head); train a causal language model")
+    adapters: tuple[Adapter, ...] = ()
+    if hasattr(module, "base_layer"):
+        adapters, module = _lora_of(module), module.base_layer
+    weight, bias = module.weight, getattr(module, "bias", None)
+    if weight.dtype not in FLOATS or weight.ndim != 2:
+        raise UserError(
+            f"the output head's weight is a {type(weight).__name__} of {weight.dtype}, shape {tuple(weight.shape)}: "
+            "quantised and FSDP1-flattened heads are not supported; exclude lm_head from quantisation "
+            "(llm_int8_skip_modules: [lm_head]), use FSDP2"
+        )
+    scale, softcap = _logit_transform(causal_lm)
+    return Head(weight, bias, scale, softcap, adapters)
 
 
 def final_hidden_states(model: Any, **inputs: Any) -> Tensor:
@@ -49,17 +112,78 @@ def final_hidden_states(model: Any, **inputs: Any) -> Tensor:
         model: causal LM, possibly wrapped.
         inputs: its forward's arguments without labels.
     """
-    found: list[Tensor] = []
+    return _forward(model, **inputs, logits_to_keep=1)[0]
 
-    def keep(_module: Any, _args: Any, output: Any) -> None:
-        found.append(output[0])
 
-    handle = causal_lm_of(model).base_model.register_forward_hook(keep)
+def check_head(model: Any) -> None:
+    """Compare the head with the model's own logits on eight tokens, so that no architecture trains on a wrong loss.
+
+    Two small matrix products and one forward, in evaluation mode, once before training. Collective
+    under FSDP and ZeRO: call it on every rank.
+
+    Raises:
+        UserError: log-probs differ by more than rounding; names the architecture.
+    """
+    causal_lm = causal_lm_of(model)
+    head = head_of(model)
+    training = {module: module.training for module in model.modules()}
+    ids = torch.arange(8, device=head.weight.device)[None] % head.weight.shape[0]
+    model.eval()
     try:
-        model(**inputs, logits_to_keep=1)
+        with torch.no_grad():
+            hidden, logits = _forward(model, input_ids=ids, use_cache=False)
+            with gathered(head) as full:
+                ours = plain_logits(full, hidden[0]).float()
     finally:
-        handle.remove()
-    return found[-1]
+        for module, mode in training.items():
+            module.training = mode
+    theirs = logits[0].float()
+    rounding = torch.finfo(logits.dtype).eps * theirs.abs().max().item()
+    gap = (ours.log_softmax(-1) - theirs.log_softmax(-1)).abs().max().item()
+    if not gap <= 8 * rounding + 1e-4:
+        raise UserError(
+            f"{type(causal_lm).__name__} turns hidden states into logits in a way mindgap does not know "
+            f"(log-probs differ by {gap:.3g}); use another architecture, or report this one"
+        )
+
+
+def plain_logits(head: Head, hidden: Tensor) -> Tensor:
+    """[N, V] logits of hidden states [N, H] by the formula, all at once: for tests and few tokens."""
+    z = linear(hidden.to(head.weight.dtype), head.weight, head.total_bias())
+    low, up = head.reduce(hidden), head.up()
+    if low is not None and up is not None:
+        z = z + (low @ up.t()).to(z.dtype)
+    z = z * head.scale
+    return z if head.softcap is None else torch.tanh(z / head.softcap) * head.softcap
+
+
+@contextmanager
+def gathered(head: Head) -> Iterator[Head]:
+    """The head with whole tensors, where FSDP2 or DeepSpeed ZeRO-3 shards them.
+
+    Gradients of gathered FSDP2 parameters are averaged over the mesh, as FSDP2 does itself. Under
+    ZeRO-3 the head must be frozen: its gradients would by-pass DeepSpeed's partitioning.
+
+    Raises:
+        UserError: a trained head under ZeRO-3.
+    """
+    context: Any = nullcontext()
+    if any(hasattr(t, "ds_id") for t in head.tensors()):
+        if any(t.requires_grad for t in head.tensors()):
+            raise UserError(
+                "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under "
+                "DeepSpeed ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
+            )
+        import deepspeed  # type: ignore[import-not-found]
+
+        context = deepspeed.zero.GatheredParameters(head.tensors())
+    with context:
+        adapters = tuple(
+            replace(a, down=_whole(a.down), up=_whole(a.up), bias=None if a.bias is None else _whole(a.bias))
+            for a in head.adapters
+        )
+        bias = None if head.bias is None else _whole(head.bias)
+        yield replace(head, weight=_whole(head.weight), bias=bias, adapters=adapters)
 
 
 def causal_lm_of(model: Any) -> Any:
@@ -73,3 +197,69 @@ def causal_lm_of(model: Any) -> Any:
             model = model.module
         else:
             return model
+
+
+def _forward(model: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
+    """Final hidden states [B, L, H] and logits of one forward."""
+    found: list[Tensor] = []
+
+    def keep(_module: Any, _args: Any, output: Any) -> None:
+        found.append(output[0])
+
+    handle = causal_lm_of(model).base_model.register_forward_hook(keep)
+    try:
+        logits = model(**inputs).logits
+    finally:
+        handle.remove()
+    return found[-1], logits
+
+
+def _lora_of(layer: Any) -> tuple[Adapter, ...]:
+    """Active LoRA deltas of a PEFT layer; none when they are disabled or merged into the weight."""
+    if not hasattr(layer, "lora_A"):
+        raise UserError(f"a {type(layer).__name__} adapter on lm_head is not supported; use LoRA, or leave lm_head out")
+    if layer.disable_adapters or layer.merged:
+        return ()
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    if any(name in layer.lora_variant for name in active):
+        raise UserError("DoRA and other LoRA variants on lm_head are not supported; use plain LoRA there")
+    return tuple(
+        Adapter(
+            layer.lora_A[name].weight,
+            layer.lora_B[name].weight,
+            float(layer.scaling[name]),
+            layer.lora_dropout[name],
+            layer.lora_B[name].bias,
+        )
+        for name in active
+    )
+
+
+def _logit_transform(causal_lm: Any) -> tuple[float, float | None]:
+    """Factor on the logits, and cap of the soft-capping that follows it, of a Hugging Face architecture."""
+    config = causal_lm.config.get_text_config()
+    scale = 1.0
+    # Config fields alone mislead (MPT has an unused logit_scale): Cohere's models hold theirs as an attribute.
+    if getattr(causal_lm, "logit_scale", None) is not None:
+        scale *= float(causal_lm.logit_scale)
+    if hasattr(config, "logits_scaling"):
+        multiplies = config.model_type.startswith("hyperclovax")  # Granite divides
+        scale *= config.logits_scaling if multiplies else 1 / config.logits_scaling
+    for name in ("lm_head_multiplier", "output_multiplier"):  # Falcon-H1, Muse
+        scale *= getattr(config, name, None) or 1.0
+    softcap = getattr(config, "final_logit_softcapping", None) or getattr(config, "output_logit_soft_cap", None)
+    return scale, softcap
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all of a DTensor, whose gradient goes back to the shards averaged."""
+    from torch.distributed.tensor import DTensor, Partial
+
+    if not isinstance(tensor, DTensor):
+        return tensor
+    mesh = tensor.device_mesh
+    full: Tensor = tensor.full_tensor(grad_placements=[Partial()] * mesh.ndim)
+    if full.requires_grad:
+        # Not Partial("avg"): gloo cannot average while it reduces.
+        full.register_hook(lambda grad: grad / mesh.size())  # type: ignore[no-untyped-call]
+    return full

@@ -1,0 +1,102 @@
+"""Log-probs and their slopes a chunk of tokens at a time: the one place that holds logits. No autograd here."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mindgap_axolotl.head import Head
+
+
+class ChunkedLogits:
+    """Logits of N tokens, ``chunk_tokens`` at a time, in buffers that every chunk uses again.
+
+    Matrix products are in ``dtype`` (of the head's weight, or of autocast), everything else in
+    ``float_dtype`` (float32, or float64 for a float64 head).
+
+    Args:
+        hidden: [N, H] final hidden states.
+        head: gathered head.
+        low: ``head.reduce(hidden)`` [N, r], or None without LoRA.
+        up: ``head.up()`` [V, r], or None without LoRA.
+        bias: ``head.total_bias()`` [V], or None.
+        chunk_tokens: C.
+    """
+
+    def __init__(
+        self, hidden: Tensor, head: Head, low: Tensor | None, up: Tensor | None, bias: Tensor | None, chunk_tokens: int
+    ) -> None:
+        device = hidden.device.type
+        self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.weight.dtype
+        self.float_dtype = torch.promote_types(self.dtype, torch.float32)
+        self.hidden, self.weight = hidden.detach().to(self.dtype), head.weight.detach().to(self.dtype)
+        self.low, self.up, self.bias = (None if x is None else x.detach().to(self.dtype) for x in (low, up, bias))
+        self.scale, self.softcap = head.scale, head.softcap
+        self.count, self.size = hidden.shape[0], max(1, min(chunk_tokens, hidden.shape[0]))
+        self._product = hidden.new_empty((self.size, head.weight.shape[0]), dtype=self.dtype)
+        # The same memory when the head is in float32 or float64.
+        self._float = self._product.to(self.float_dtype)
+
+    def __iter__(self) -> Iterator[slice]:
+        """Slices of the N tokens, in order."""
+        return (slice(start, min(start + self.size, self.count)) for start in range(0, self.count, self.size))
+
+    def log_probs(self, targets: Tensor) -> Tensor:
+        """p_t of every token: [N] in ``float_dtype``."""
+        p = targets.new_empty(self.count, dtype=self.float_dtype)
+        for rows in self:
+            z = self._logits(rows)
+            if self.softcap is not None:
+                z *= self.softcap
+            p[rows] = _softmax_(z, targets[rows])
+        return p
+
+    def slopes(self, rows: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probs of a chunk, and the slope of -p_t with respect to the head's matrix product.
+
+        Args:
+            rows: the chunk.
+            targets: int64 [C], its tokens.
+
+        Returns:
+            p_t [C] in ``float_dtype``, and scale * (softmax - onehot) * (1 - tanh^2) [C, V] in ``dtype``,
+            the last factor with soft-capping only; valid until the next call.
+        """
+        z = self._logits(rows)
+        steepness = None
+        if self.softcap is not None:
+            steepness = 1 - z * z
+            z *= self.softcap
+        p = _softmax_(z, targets)
+        z[torch.arange(len(targets), device=z.device), targets] -= 1
+        if steepness is not None:
+            z *= steepness
+        if self.scale != 1:
+            z *= self.scale
+        return p, self._product[: len(targets)].copy_(z) if self._product is not self._float else z
+
+    def _logits(self, rows: slice) -> Tensor:
+        """Logits of a chunk over the softcap (tanh), or the logits where there is none: [C, V] in ``float_dtype``."""
+        size = rows.stop - rows.start
+        product, z = self._product[:size], self._float[:size]
+        with torch.autocast(z.device.type, enabled=False):
+            torch.mm(self.hidden[rows], self.weight.t(), out=product)
+            if self.bias is not None:
+                product += self.bias
+            if self.low is not None and self.up is not None:
+                product.addmm_(self.low[rows], self.up.t())
+        if self._product is not self._float:
+            z.copy_(product)
+        if self.scale != 1:
+            z *= self.scale
+        return z if self.softcap is None else z.div_(self.softcap).tanh_()
+
+
+def _softmax_(z: Tensor, targets: Tensor) -> Tensor:
+    """Turn logits [C, V] into probabilities in place; returns the targets' log-probs [C]."""
+    top = z.amax(1, keepdim=True)
+    chosen = z.gather(1, targets[:, None]) - top
+    z.sub_(top).exp_()
+    total = z.sum(1, keepdim=True)
+    z.div_(total)
+    return (chosen - total.log())[:, 0]
