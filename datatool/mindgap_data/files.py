@@ -170,7 +170,7 @@ def _parse_lines(file: IO[bytes], loads: Callable[[str], Any]) -> Iterator[RawRo
 
 def _parse_line(number: int, line: bytes, loads: Callable[[str], Any]) -> RawRow:
     try:
-        row = loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        row = loads(line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         return RawRow(number, None, f"not UTF-8 at byte {error.start} of the line")
     except json.JSONDecodeError as error:

@@ -27,7 +27,8 @@ def test_a_bare_recipe_trains_the_model_as_axolotl_would_by_default(write):
 def test_every_field(write):
     path = write(
         "base_model: org/model\nrevision_of_model: abc\ntokenizer_config: org/tok\nadapter: qlora\n"
-        "lora_model_dir: ./lora\noutput_dir: ./out\nsequence_len: 4096\ntrust_remote_code: true\nload_in_4bit: true\nload_in_8bit: false\n"
+        "lora_model_dir: ./lora\noutput_dir: ./out\nsequence_len: 4096\ntrust_remote_code: true\n"
+        "load_in_4bit: true\nload_in_8bit: false\n"
         "special_tokens:\n  pad_token: <pad>\ntokens: [<a>, <b>]\nlearning_rate: 1e-4\n"
     )
     assert read_recipe(path) == Recipe(
