@@ -66,9 +66,7 @@ def open_source(name: str) -> Source:
     if path.name.endswith(_SUFFIXES) or not _HUB_NAME.fullmatch(name):
         raise UserError(f"{name}: no such file{_suggestion(path)}")
     if find_spec("datasets") is None:
-        raise UserError(
-            f"{name}: no such file{_suggestion(path)}; to read it from the Hugging Face hub: pip install datasets"
-        )
+        raise UserError(f"{name}: no such file; to take it for a name on the Hugging Face hub: pip install datasets")
     return _open_hub(name)
 
 
