@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import mindgap_data
 import pytest
-from datatool.rows import record
+from good_record import record
 from hypothesis import given
 from hypothesis import strategies as st
 from mindgap_data.record import (

@@ -11,8 +11,8 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import fake_hub
 import pytest
-from datatool import hub
 from mindgap_data import sources
 from mindgap_data.errors import UserError
 from mindgap_data.files import RawRow
@@ -137,7 +137,7 @@ def test_what_is_said_of_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert refused("empty.jsonl") == "empty.jsonl: the file is empty"
     assert refused("blank.jsonl") == "blank.jsonl: the file has no rows"
     assert refused("trian.jsonl") == "trian.jsonl: no such file; did you mean train.jsonl?"
-    assert refused("a.gz.json") == "a.gz.json: no such file"
+    assert refused("a b") == "a b: no such file"
     assert refused("no/train.jsonl") == "no/train.jsonl: no such file; there is no folder no"
     assert refused("rows.csv") == "rows.csv: .csv files are not read; convert it to .jsonl, .jsonl.gz or .parquet"
     assert refused("folder") == "folder: the folder was not saved by datasets (no dataset_info.json); name a file in it"
@@ -188,8 +188,8 @@ def read_in_a_process(name, endpoint, home):
 
 def test_a_hub_name_is_streamed_at_a_pinned_commit(tmp_path):
     pytest.importorskip("datasets", reason="datasets is not installed")
-    with hub.serve("org/name", "test.jsonl", LINES.encode()) as endpoint:
-        assert read_in_a_process("org/name:test", endpoint, tmp_path) == [f"{hub.COMMIT}:default:test", None, ROWS]
+    with fake_hub.serve("org/name", "test.jsonl", LINES.encode()) as endpoint:
+        assert read_in_a_process("org/name:test", endpoint, tmp_path) == [f"{fake_hub.COMMIT}:default:test", None, ROWS]
         assert read_in_a_process("org/name:dev", endpoint, tmp_path) == (
             "org/name:dev: no such file, and the Hugging Face hub does not give it: "
             "Bad split: dev. Available splits: ['test']"

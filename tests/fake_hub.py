@@ -26,7 +26,7 @@ def serve(name: str, file: str, content: bytes) -> Iterator[str]:
     }
 
     class Hub(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        def do_GET(self) -> None:
             body = pages.get(self.path.partition("?")[0])
             self.send_response(404 if body is None else 200)
             if body is None:
@@ -38,7 +38,7 @@ def serve(name: str, file: str, content: bytes) -> Iterator[str]:
             if self.command == "GET":
                 self.wfile.write(body or b"")
 
-        do_HEAD = do_GET  # noqa: N815 - likewise
+        do_HEAD = do_GET  # noqa: N815 - the name http.server calls
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
