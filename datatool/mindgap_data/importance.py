@@ -1,16 +1,19 @@
 """Importance-weight formulas, once, for numpy and torch arrays alike.
 
-Every function takes arrays of one library (numpy, torch, or anything array-api-compat knows) and
-returns arrays of the same library and dtype. Nothing here takes gradients: callers detach first.
+Every function takes floating arrays of one library (numpy or torch) and returns arrays of the same
+library and dtype. IEEE 754 rules without warnings: exp overflows to inf, and what is undefined (a
+mean over no token) is NaN. Where a formula has a gradient in torch, it passes through.
 
 Notation, as in the README: for a token y_t of a response, p_t = log pi(y_t) under the policy,
 beta_t = log mu(y_t) under the behaviour policy that sampled it, and l_t = p_t - beta_t.
 """
 
 from dataclasses import dataclass, fields
+from operator import add
 from typing import Any, Literal
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, is_torch_array
 
 Array = Any
 Level = Literal["token", "sequence", "geometric"]
@@ -28,10 +31,9 @@ def segment_sum(values: Array, segments: Array, count: int) -> Array:
     Returns:
         floats [S], dtype of ``values``; 0 for a segment with no token.
     """
-    xp = array_namespace(values, segments)
-    index = xp.arange(count, dtype=segments.dtype, device=values.device)
-    member = segments[None, :] == index[:, None]
-    return xp.sum(xp.where(member, values[None, :], xp.zeros_like(values)[None, :]), axis=1)
+    if is_torch_array(values):
+        return values.new_zeros(count).index_add(0, segments, values)
+    return np.bincount(segments, values, count).astype(values.dtype)
 
 
 def level_log_weights(log_ratio: Array, segments: Array, count: int, level: Level) -> Array:
@@ -75,12 +77,10 @@ def clip_weights(log_weight: Array, clip: Clip, clip_max: float) -> Array:
     """
     xp = array_namespace(log_weight)
     if clip == "none":
-        return xp.exp(log_weight)
-    bound = xp.log(xp.full_like(log_weight, clip_max))
-    if clip == "truncate":
-        return xp.exp(xp.where(log_weight > bound, bound, log_weight))
-    inside = outside_interval(log_weight, clip_max) == 0
-    return xp.where(inside, xp.exp(xp.where(inside, log_weight, xp.zeros_like(log_weight))), xp.zeros_like(log_weight))
+        return _exp(log_weight)
+    kept = (above_ceiling if clip == "truncate" else outside_interval)(log_weight, clip_max) == 0
+    weight = xp.exp(xp.where(kept, log_weight, xp.zeros_like(log_weight)))
+    return xp.where(kept, weight, xp.full_like(log_weight, clip_max if clip == "truncate" else 0.0))
 
 
 def outside_interval(log_weight: Array, clip_max: float) -> Array:
@@ -104,12 +104,14 @@ def kl_k1(log_ratio: Array) -> Array:
 
 def kl_k2(log_ratio: Array) -> Array:
     """k2 = l^2 / 2, biased, low variance (Schulman 2020). Floats [N]."""
-    return log_ratio * log_ratio / 2
+    with _ieee():
+        return log_ratio * log_ratio / 2
 
 
 def kl_k3(log_ratio: Array) -> Array:
     """k3 = e^l - 1 - l >= 0, unbiased, low variance (Schulman 2020). Floats [N]."""
-    return array_namespace(log_ratio).expm1(log_ratio) - log_ratio
+    with _ieee():
+        return array_namespace(log_ratio).expm1(log_ratio) - log_ratio
 
 
 def logsumexp(values: Array) -> Array:
@@ -119,15 +121,17 @@ def logsumexp(values: Array) -> Array:
         return xp.sum(values) - float("inf")
     top = xp.max(values)
     shift = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-    return xp.log(xp.sum(xp.exp(values - shift))) + shift
+    with _ieee():
+        return xp.log(xp.sum(xp.exp(values - shift))) + shift
 
 
 @dataclass(frozen=True)
 class WeightSums:
     """Sufficient statistics of a set of raw (unclipped) weights: they add up over rows, steps and ranks.
 
-    Every field is a 0-d array (or float). ``count`` is N. Build with :func:`weight_sums`, add with
-    :meth:`merge`, read with the properties.
+    Every field is a 0-d array (or float, or an array of as many sets). ``count`` is N, ``kl_count`` the
+    tokens the KL sums are over. Build with :func:`weight_sums`, add with :meth:`merge`, read with the
+    properties, which are NaN for no token (the largest weight: 0).
     """
 
     count: Array
@@ -138,76 +142,114 @@ class WeightSums:
     k1_sum: Array
     k2_sum: Array
     k3_sum: Array
+    kl_count: Array = 0.0
 
     def merge(self, other: "WeightSums") -> "WeightSums":
         """The statistics of both sets together."""
         xp = array_namespace(self.log_sum)
         join = {"log_sum": xp.logaddexp, "log_sum_squares": xp.logaddexp, "log_max": xp.maximum}
         return WeightSums(
-            **{f.name: join.get(f.name, xp.add)(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+            **{f.name: join.get(f.name, add)(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
         )
 
     @property
     def ess_fraction(self) -> Array:
         """Kish effective sample size over N, exp(2 lse(l) - lse(2l)) / N, in (0, 1]."""
-        return array_namespace(self.log_sum).exp(2 * self.log_sum - self.log_sum_squares) / self.count
+        with _ieee():
+            return _exp(2 * self.log_sum - self.log_sum_squares - _log(self.log_sum, self.count))
 
     @property
     def mean(self) -> Array:
         """Mean weight; 1 in expectation when the samples are from the behaviour policy."""
-        return array_namespace(self.log_sum).exp(self.log_sum) / self.count
+        with _ieee():
+            return _exp(self.log_sum - _log(self.log_sum, self.count))
 
     @property
     def variance(self) -> Array:
-        """Population variance of the weights, N ddof."""
-        second = array_namespace(self.log_sum).exp(self.log_sum_squares) / self.count
-        return second - self.mean * self.mean
+        """Population variance of the weights, as their mean square times 1 - ESS/N: never negative."""
+        xp = array_namespace(self.log_sum)
+        log_count = _log(self.log_sum, self.count)
+        with _ieee():
+            mean_square = _exp(self.log_sum_squares - log_count)
+            variance = -mean_square * xp.expm1(2 * self.log_sum - self.log_sum_squares - log_count)
+        none_or_negative = (mean_square == 0) | (variance < 0)
+        return xp.where(none_or_negative, xp.zeros_like(variance), variance)
 
     @property
     def max(self) -> Array:
         """Largest weight."""
-        return array_namespace(self.log_max).exp(self.log_max)
+        return _exp(self.log_max)
 
     @property
     def clipped_share(self) -> Array:
         """Share of weights the clip changes."""
-        return self.clipped / self.count
+        return _ratio(self.clipped, self.count)
 
     @property
     def k1(self) -> Array:
-        """Mean k1."""
-        return self.k1_sum / self.count
+        """Mean k1 of the tokens with a known ratio."""
+        return _ratio(self.k1_sum, self.kl_count)
 
     @property
     def k2(self) -> Array:
-        """Mean k2."""
-        return self.k2_sum / self.count
+        """Mean k2 of the tokens with a known ratio."""
+        return _ratio(self.k2_sum, self.kl_count)
 
     @property
     def k3(self) -> Array:
-        """Mean k3."""
-        return self.k3_sum / self.count
+        """Mean k3 of the tokens with a known ratio."""
+        return _ratio(self.k3_sum, self.kl_count)
 
 
-def weight_sums(log_weight: Array, clip: Clip, clip_max: float) -> WeightSums:
-    """Statistics of raw log-weights [N] (N may be 0); the KL sums treat ``log_weight`` as l.
+def weight_sums(log_weight: Array, clip: Clip, clip_max: float, log_ratio: Array | None = None) -> WeightSums:
+    """Statistics of raw log-weights.
 
-    ``clipped`` counts what ``clip`` would change: weights above C for truncate, outside [1/C, C] for
-    mask, none for none.
+    Args:
+        log_weight: floats [N]; N may be 0.
+        clip: ``clipped`` counts what it would change: weights above C for truncate, outside [1/C, C]
+            for mask, none for none.
+        clip_max: C.
+        log_ratio: l_t of the tokens whose behaviour log-prob is known, floats [M], for the KL sums; None
+            where the log-weights are those ratios.
     """
     xp = array_namespace(log_weight)
     if clip == "none":
         changed = xp.zeros_like(log_weight)
     else:
         changed = (above_ceiling if clip == "truncate" else outside_interval)(log_weight, clip_max)
+    log_ratio = log_weight if log_ratio is None else log_ratio
     empty = log_weight.shape[0] == 0
-    return WeightSums(
-        count=xp.sum(xp.ones_like(log_weight)),
-        log_sum=logsumexp(log_weight),
-        log_sum_squares=logsumexp(2 * log_weight),
-        log_max=xp.sum(log_weight) - float("inf") if empty else xp.max(log_weight),
-        clipped=xp.sum(changed),
-        k1_sum=xp.sum(kl_k1(log_weight)),
-        k2_sum=xp.sum(kl_k2(log_weight)),
-        k3_sum=xp.sum(kl_k3(log_weight)),
-    )
+    with _ieee():
+        return WeightSums(
+            count=xp.sum(xp.ones_like(log_weight)),
+            log_sum=logsumexp(log_weight),
+            log_sum_squares=logsumexp(2 * log_weight),
+            log_max=xp.sum(log_weight) - float("inf") if empty else xp.max(log_weight),
+            clipped=xp.sum(changed),
+            k1_sum=xp.sum(kl_k1(log_ratio)),
+            k2_sum=xp.sum(kl_k2(log_ratio)),
+            k3_sum=xp.sum(kl_k3(log_ratio)),
+            kl_count=xp.sum(xp.ones_like(log_ratio)),
+        )
+
+
+def _exp(values: Array) -> Array:
+    with _ieee():
+        return array_namespace(values).exp(values)
+
+
+def _log(like: Array, values: Array) -> Array:
+    """log of counts that may be Python numbers, as an array of ``like``'s kind."""
+    xp = array_namespace(like)
+    with _ieee():
+        return xp.log(values * xp.ones_like(like))
+
+
+def _ratio(values: Array, counts: Array) -> Array:
+    with _ieee():
+        return values / counts
+
+
+def _ieee() -> np.errstate:
+    """Numpy without warnings on overflow, division by zero and undefined results."""
+    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
