@@ -14,13 +14,15 @@ class AlarmOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ess_floor: float | None = Field(
-        0.3, gt=0, le=1, description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient"
+        0.1, gt=0, le=1, description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient"
     )
     weight_variance: float | None = Field(
         10.0, gt=0, description="warn when the variance of the raw weights of self or guided rows is above"
     )
     nll_rise: float | None = Field(
-        0.5, gt=0, description="warn when the NLL of all rows is this many nats above its lowest so far"
+        0.5,
+        gt=0,
+        description="warn when the NLL of a tier, mean of the last 20 logs, is this many nats above its lowest",
     )
     grad_norm_spike: float | None = Field(
         10.0, gt=1, description="warn when the gradient norm is this many times the median of the last 20 logged"

@@ -9,10 +9,12 @@ from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
 from mindgap_axolotl.args import AlarmOptions
+from mindgap_axolotl.options import TIERS
 
 LOG = get_logger(__name__)
 REWRITTEN = ("self", "guided")
-MEMORY = 20  # logged gradient norms the median is taken of
+MEMORY = 20  # logs that "usual" and "recent" are taken of
+FEWEST = 5  # logs before anything is called unusual
 
 
 class AlarmCallback(TrainerCallback):
@@ -20,7 +22,8 @@ class AlarmCallback(TrainerCallback):
 
     def __init__(self, options: AlarmOptions) -> None:
         self.options = options
-        self.lowest_nll: float | None = None
+        self.nlls: dict[str, deque[float]] = {tier: deque(maxlen=MEMORY) for tier in TIERS}
+        self.lowest_nll: dict[str, float] = {}
         self.grad_norms: deque[float] = deque(maxlen=MEMORY)
         self.lasting: dict[str, int] = {}  # alarm -> logs in a row it has been on
 
@@ -67,25 +70,30 @@ class AlarmCallback(TrainerCallback):
                 )
 
     def _nll(self, logs: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        nll = logs.get("mindgap/all/nll")
-        if nll is None:
-            return
-        if self.options.nll_rise is not None and self.lowest_nll is not None:
-            rise = nll - self.lowest_nll
-            if rise > self.options.nll_rise:
+        # By tier and over several logs: the mix of tiers in a batch moves the NLL more than training does.
+        for tier, recent in self.nlls.items():
+            nll = logs.get(f"mindgap/{tier}/nll")
+            if nll is None:
+                continue
+            recent.append(nll)
+            if len(recent) < FEWEST:
+                continue
+            mean = sum(recent) / len(recent)
+            lowest = self.lowest_nll[tier] = min(mean, self.lowest_nll.get(tier, mean))
+            if self.options.nll_rise is not None and mean > lowest + self.options.nll_rise:
                 yield (
-                    "nll_rise",
-                    f"NLL is {nll:.3g}, {rise:.3g} nats above its lowest ({self.lowest_nll:.3g}): the weighted loss "
-                    "may fall while the model unlearns; lower the learning rate or clip_max, or use normalize: batch",
+                    f"nll_rise.{tier}",
+                    f"NLL of {tier} rows, mean of {len(recent)} logs, is {mean:.3g}, {mean - lowest:.3g} nats above "
+                    f"its lowest ({lowest:.3g}): the weighted loss may fall while the model unlearns; lower the "
+                    "learning rate or clip_max, or use normalize: batch",
                 )
-        self.lowest_nll = nll if self.lowest_nll is None else min(nll, self.lowest_nll)
 
     def _grad_norm(self, logs: dict[str, Any]) -> Iterator[tuple[str, str]]:
         norm = logs.get("grad_norm")
         if norm is None:
             return
         factor = self.options.grad_norm_spike
-        if factor is not None and len(self.grad_norms) >= MEMORY // 4:
+        if factor is not None and len(self.grad_norms) >= FEWEST:
             usual = median(self.grad_norms)
             if norm > factor * usual > 0:
                 yield (
@@ -96,7 +104,7 @@ class AlarmCallback(TrainerCallback):
         self.grad_norms.append(float(norm))
 
     def _tier_mix(self, logs: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        tokens = {tier: logs.get(f"mindgap/{tier}/tokens", 0) for tier in (*REWRITTEN, "expert")}
+        tokens = {tier: logs.get(f"mindgap/{tier}/tokens", 0) for tier in TIERS}
         rewritten, limit = tokens["self"] + tokens["guided"], self.options.expert_share
         if limit is not None and rewritten and tokens["expert"] > limit * (rewritten + tokens["expert"]):
             share = tokens["expert"] / (rewritten + tokens["expert"])

@@ -8,11 +8,11 @@ from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import get_chat_template_from_config
 from axolotl.utils.logging import get_logger
 from datasets import Dataset
+from mindgap_data.errors import UserError
 from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
 
 from mindgap_axolotl.args import options_of, plain
 from mindgap_axolotl.encode import RowEncoder, Run
-from mindgap_axolotl.errors import PluginError
 
 LOG = get_logger(__name__)
 
@@ -29,13 +29,13 @@ class MindGapStrategy(DatasetWrappingStrategy):
         """The rows as input_ids, attention_mask, labels, tier and log-probs.
 
         Raises:
-            PluginError: at the first row that cannot be trained on, named.
+            UserError: at the first row that cannot be trained on, named.
         """
         run = self.encoder.run
         if not isinstance(dataset, Dataset):
-            raise PluginError(f"{run.path}: streaming drops the log-prob columns; remove streaming: true")
+            raise UserError(f"{run.path}: streaming drops the log-prob columns; remove streaming: true")
         if not len(dataset):
-            raise PluginError(f"{run.path}: the file has no rows")
+            raise UserError(f"{run.path}: the file has no rows")
         encoded = dataset.map(
             self.encoder,
             with_indices=True,
@@ -53,7 +53,7 @@ class MindGapStrategy(DatasetWrappingStrategy):
             )
             encoded = encoded.select(trained)
         if not len(encoded):
-            raise PluginError(
+            raise UserError(
                 f"{run.path}: no row has a trained token within sequence_len: {run.sequence_len}; raise sequence_len"
             )
         return encoded.remove_columns(["is_record", "trained_tokens"])

@@ -3,10 +3,10 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from mindgap_data.errors import UserError
 from pydantic import ValidationError
 
 from mindgap_axolotl.args import MindGapOptions, plain
-from mindgap_axolotl.errors import PluginError
 
 # First version supported, first version not.
 AXOLOTL_RANGE = ((0, 19), (0, 23))
@@ -41,17 +41,17 @@ def check_version() -> None:
     """Refuse an Axolotl outside the supported range.
 
     Raises:
-        PluginError: naming the version found and the range.
+        UserError: naming the version found and the range.
     """
     try:
         found = version("axolotl")
     except PackageNotFoundError as error:
-        raise PluginError("axolotl is not installed; run: pip install 'mindgap[axolotl]'") from error
+        raise UserError("axolotl is not installed; run: pip install 'mindgap[axolotl]'") from error
     release = tuple(int(part) for part in found.split(".")[:2])
     first, beyond = AXOLOTL_RANGE
     if not first <= release < beyond:
         low, high = (".".join(map(str, bound)) for bound in AXOLOTL_RANGE)
-        raise PluginError(
+        raise UserError(
             f"axolotl {found} is not supported; this mindgap works with axolotl >={low},<{high}: "
             f"run pip install 'axolotl>={low},<{high}'"
         )
@@ -61,7 +61,7 @@ def check_options(cfg: Any) -> MindGapOptions:
     """The checked ``mindgap:`` block of a raw configuration.
 
     Raises:
-        PluginError: naming the first wrong option.
+        UserError: naming the first wrong option.
     """
     try:
         return MindGapOptions.model_validate(plain(cfg.get("mindgap") or {}))
@@ -69,7 +69,7 @@ def check_options(cfg: Any) -> MindGapOptions:
         first = error.errors()[0]
         where = ".".join(("mindgap", *(str(part) for part in first["loc"])))
         cause = first["msg"].removeprefix("Value error, ")
-        raise PluginError(f"{where}: {cause[:1].lower()}{cause[1:]}") from error
+        raise UserError(f"{where}: {cause[:1].lower()}{cause[1:]}") from error
 
 
 def check_config(cfg: Any) -> None:
@@ -79,41 +79,41 @@ def check_config(cfg: Any) -> None:
         cfg: Axolotl's configuration, raw or validated.
 
     Raises:
-        PluginError: naming the option of the recipe and why.
+        UserError: naming the option of the recipe and why.
     """
     options = check_options(cfg)
     for name, reason in REFUSED.items():
         if cfg.get(name):
-            raise PluginError(f"{name}: {cfg.get(name)} does not work with the mindgap plugin: {reason}; remove it")
+            raise UserError(f"{name}: {cfg.get(name)} does not work with the mindgap plugin: {reason}; remove it")
     for name, reason in SPLITTING.items():
         if (cfg.get(name) or 1) > 1:
-            raise PluginError(f"{name}: {cfg.get(name)} does not work with the mindgap plugin: {reason}; set it to 1")
+            raise UserError(f"{name}: {cfg.get(name)} does not work with the mindgap plugin: {reason}; set it to 1")
     if cfg.get("deepspeed") and options.normalize == "batch":
-        raise PluginError(
+        raise UserError(
             "mindgap.normalize: batch needs the gradients between backward and step, which DeepSpeed keeps to itself; "
             "use normalize: none, or FSDP"
         )
     if cfg.get("excess_length_strategy") == "truncate" and cfg.get("eval_sequence_len"):
-        raise PluginError(
+        raise UserError(
             "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len"
         )
     entries = [*(cfg.get("datasets") or []), *(cfg.get("test_datasets") or [])]
     if not any(_get(entry, "type") == STRATEGY for entry in entries):
-        raise PluginError(f"no dataset of the recipe has type: {STRATEGY}, so no row would bring its log-probs")
+        raise UserError(f"no dataset of the recipe has type: {STRATEGY}, so no row would bring its log-probs")
 
 
 def check_plugins(cfg: Any, plugins: dict[str, Any], own: Any) -> None:
     """Refuse another plugin that brings its own trainer or collator: Axolotl takes the first it finds.
 
     Raises:
-        PluginError: naming the other plugin.
+        UserError: naming the other plugin.
     """
     for name, plugin in plugins.items():
         if plugin is own or name not in (cfg.get("plugins") or []):
             continue
         collator = plugin.get_collator_cls_and_kwargs(cfg)
         if plugin.get_trainer_cls(cfg) is not None or (collator is not None and collator[0] is not None):
-            raise PluginError(f"plugins: {name} replaces the trainer or the collator, and so does mindgap; keep one")
+            raise UserError(f"plugins: {name} replaces the trainer or the collator, and so does mindgap; keep one")
 
 
 def _get(entry: Any, name: str) -> Any:

@@ -9,8 +9,8 @@ from axolotl.utils.collators import (
     DataCollatorForSeq2Seq,
     V2BatchSamplerDataCollatorForSeq2Seq,
 )
+from mindgap_data.errors import UserError
 
-from mindgap_axolotl.errors import PluginError
 from mindgap_axolotl.weights import EXPERT
 
 LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
@@ -104,7 +104,7 @@ def _fill(target: torch.Tensor, values: Any, name: str) -> None:
     if values is None:  # a row of another dataset type: expert tier, no log-probs, as the columns start out
         return
     if len(values) != len(target):
-        raise PluginError(
+        raise UserError(
             f"column {name} has {len(values)} values for {len(target)} input_ids: something changed the rows after "
             "they were encoded; remove what does from the recipe"
         )

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from jinja2 import TemplateError
+from mindgap_data.errors import UserError
 from mindgap_data.record import record_error
 
 from mindgap_axolotl.args import MindGapOptions
-from mindgap_axolotl.errors import PluginError
 from mindgap_axolotl.options import TIERS
 from mindgap_axolotl.weights import EXPERT, missing_log_probs
 
@@ -70,7 +70,7 @@ class RowEncoder:
             is_record and trained_tokens.
 
         Raises:
-            PluginError: naming the row and what is wrong with it.
+            UserError: naming the row and what is wrong with it.
         """
         row = {name: _without_nulls(value) for name, value in row.items()}
         where = self._where(row, index)
@@ -87,18 +87,18 @@ class RowEncoder:
 
     def _encode_record(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := record_error(row):
-            raise PluginError(f"{where}: {error}")
+            raise UserError(f"{where}: {error}")
         self._check_provenance(row["provenance"], where)
         tier, ids = row["tier"], list(row["response_token_ids"])
         outside = next((token for token in ids if token >= len(self.tokenizer)), None)
         if outside is not None:
-            raise PluginError(
+            raise UserError(
                 f"{where}: response_token_ids holds {outside}, outside the tokenizer's vocabulary of "
                 f"{len(self.tokenizer)}"
             )
         behavior, policy = row["behavior_logprobs"], row["policy_logprobs"]
         if error := missing_log_probs(tier, behavior, policy, self.options):
-            raise PluginError(f"{where}: {error}")
+            raise UserError(f"{where}: {error}")
         prompt = self._prompt_ids(row["messages"][:-1], where)
         nothing = [np.nan] * len(prompt)
         total = len(prompt) + len(ids)
@@ -113,19 +113,19 @@ class RowEncoder:
 
     def _encode_plain(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := missing_log_probs("expert", None, None, self.options):
-            raise PluginError(f"{where}: the row has no response_token_ids (a plain SFT row?): {error}")
+            raise UserError(f"{where}: the row has no response_token_ids (a plain SFT row?): {error}")
         messages = row.get(self.stock.prompter.field_messages)
         if not messages:
-            raise PluginError(
+            raise UserError(
                 f"{where}: neither a rewritten row (no response_token_ids) nor a plain SFT row "
                 f"(no {self.stock.prompter.field_messages}); its columns are {', '.join(sorted(row))}"
             )
         try:
             stock = self.stock.tokenize_prompt({self.stock.prompter.field_messages: messages})
         except (TemplateError, KeyError, ValueError, TypeError) as error:
-            raise PluginError(f"{where}: the chat template refuses this conversation: {error}") from error
+            raise UserError(f"{where}: the chat template refuses this conversation: {error}") from error
         if all(label == IGNORED for label in stock["labels"]):
-            raise PluginError(f"{where}: no trainable token: the conversation has no assistant turn")
+            raise UserError(f"{where}: no trainable token: the conversation has no assistant turn")
         total = len(stock["input_ids"])
         return {
             "input_ids": list(stock["input_ids"]),
@@ -142,11 +142,11 @@ class RowEncoder:
                 messages, chat_template=self.template, tokenize=False, add_generation_prompt=True
             )
         except TemplateError as error:
-            raise PluginError(f"{where}: the chat template refuses this conversation: {error}") from error
+            raise UserError(f"{where}: the chat template refuses this conversation: {error}") from error
         # The template writes its own special tokens, so none are added here.
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if not ids:
-            raise PluginError(f"{where}: the prompt is empty, so the response's first token has nothing to follow")
+            raise UserError(f"{where}: the prompt is empty, so the response's first token has nothing to follow")
         return ids
 
     def _check_provenance(self, provenance: dict[str, Any], where: str) -> None:
@@ -154,7 +154,7 @@ class RowEncoder:
         for name, what in (("tokenizer", "tokenizer"), ("chat_template", "chat template")):
             ours = getattr(run, name)
             if provenance[name] != ours:
-                raise PluginError(
+                raise UserError(
                     f"{where}: the row was made with another {what} ({provenance[name]}, model {model}) than this "
                     f"run's ({ours}, base_model {run.model}); rewrite with this model, or train {model} with its own "
                     f"{what}"
@@ -162,13 +162,13 @@ class RowEncoder:
         if self.options.allow_other_model:
             return
         if not same_model(model, run.model):
-            raise PluginError(
+            raise UserError(
                 f"{where}: the row was rewritten for model {model} and this run trains {run.model}; rewrite with this "
                 "model, or set mindgap.allow_other_model: true if the two are the same weights"
             )
         adapter = provenance.get("adapter")
         if (adapter is None) != (run.adapter is None) or (adapter and not same_model(adapter, str(run.adapter))):
-            raise PluginError(
+            raise UserError(
                 f"{where}: the row was rewritten with adapter {adapter} and this run starts from lora_model_dir: "
                 f"{run.adapter}; make them the same, or set mindgap.allow_other_model: true"
             )

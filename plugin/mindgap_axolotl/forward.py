@@ -8,16 +8,13 @@ import functools
 from typing import Any
 
 import torch
+from mindgap_data.errors import UserError
 from torch import Tensor
 
-from mindgap_axolotl.errors import PluginError
 from mindgap_axolotl.head import causal_lm_of, head_of
 from mindgap_axolotl.loss import LossOutput, log_probs, weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
-
-PROBE_TOKENS = 8
-PROBE_TOLERANCE = 0.05  # nats; a wrong scale or soft cap is off by far more, bfloat16 by less
 
 
 class MicroBatch:
@@ -62,11 +59,11 @@ def teach_loss(model: Any, options: LossOptions) -> None:
     other callbacks) go to the model's own forward.
 
     Raises:
-        PluginError: the model's logits are not what its head says, or its forward adds a loss of its own.
+        UserError: the model's logits are not what its head says, or its forward adds a loss of its own.
     """
     causal_lm = causal_lm_of(model)
     if getattr(causal_lm.config, "output_router_logits", False):
-        raise PluginError(
+        raise UserError(
             f"{type(causal_lm).__name__} adds a router loss (output_router_logits: true), which the weighted loss "
             "would leave out; set output_router_logits: false in overrides_of_model_config"
         )
@@ -96,31 +93,3 @@ def _loss(causal_lm: Any, batch: MicroBatch, options: LossOptions, inputs: dict[
         batch.output = LossOutput(-found.sum() / denominator, found, raw, token_weights(raw, batch.fields, options))
     return batch.output.loss
 
-
-def check_head(model: Any) -> None:
-    """Compare the head with the model's own logits on a few tokens: a loss on the wrong logits must not be trained.
-
-    Only for a model whose weights are whole on this process (not FSDP, not ZeRO-3).
-
-    Raises:
-        PluginError: they differ.
-    """
-    causal_lm = causal_lm_of(model)
-    device = causal_lm.get_input_embeddings().weight.device
-    ids = torch.arange(PROBE_TOKENS, device=device)[None]
-    training = causal_lm.training
-    causal_lm.eval()
-    try:
-        with torch.no_grad():
-            logits = causal_lm(input_ids=ids, use_cache=False).logits[0, :-1].float()
-            hidden = causal_lm.base_model(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state[0, :-1]
-            ours = log_probs(hidden, head_of(causal_lm), ids[0, 1:])
-    finally:
-        causal_lm.train(training)
-    theirs = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-    difference = float((ours.float() - theirs).abs().max())
-    if not difference <= PROBE_TOLERANCE * max(1.0, float(theirs.abs().max()) / 10):
-        raise PluginError(
-            f"{type(causal_lm).__name__} does more between its hidden states and its logits than the mindgap plugin "
-            f"knows of (log-probs differ by {difference:.3g} nats); this architecture is not supported"
-        )

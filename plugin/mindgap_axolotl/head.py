@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from mindgap_data.errors import UserError
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+from mindgap_axolotl.errors import PluginError
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -82,18 +83,18 @@ def head_of(model: Any) -> Head:
         model: causal LM, possibly inside DDP, FSDP2, torch.compile or PEFT.
 
     Raises:
-        UserError: the head is of a kind whose loss would be wrong; names it and what to do.
+        PluginError: the head is of a kind whose loss would be wrong; names it and what to do.
     """
     causal_lm = causal_lm_of(model)
     module = causal_lm.get_output_embeddings()
     if module is None:
-        raise UserError(f"{type(causal_lm).__name__} has no output head (lm_head); train a causal language model")
+        raise PluginError(f"{type(causal_lm).__name__} has no output head (lm_head); train a causal language model")
     adapters: tuple[Adapter, ...] = ()
     if hasattr(module, "base_layer"):
         adapters, module = _lora_of(module), module.base_layer
     weight, bias = module.weight, getattr(module, "bias", None)
     if weight.dtype not in FLOATS or weight.ndim != 2:
-        raise UserError(
+        raise PluginError(
             f"the output head's weight is a {type(weight).__name__} of {weight.dtype}, shape {tuple(weight.shape)}: "
             "quantised and FSDP1-flattened heads are not supported; exclude lm_head from quantisation "
             "(llm_int8_skip_modules: [lm_head]), use FSDP2"
@@ -112,39 +113,17 @@ def final_hidden_states(model: Any, **inputs: Any) -> Tensor:
         model: causal LM, possibly wrapped.
         inputs: its forward's arguments without labels.
     """
-    return _forward(model, **inputs, logits_to_keep=1)[0]
+    found: list[Tensor] = []
 
+    def keep(_module: Any, _args: Any, output: Any) -> None:
+        found.append(output[0])
 
-def check_head(model: Any) -> None:
-    """Compare the head with the model's own logits on eight tokens, so that no architecture trains on a wrong loss.
-
-    Two small matrix products and one forward, in evaluation mode, once before training. Collective
-    under FSDP and ZeRO: call it on every rank.
-
-    Raises:
-        UserError: log-probs differ by more than rounding; names the architecture.
-    """
-    causal_lm = causal_lm_of(model)
-    head = head_of(model)
-    training = {module: module.training for module in model.modules()}
-    ids = torch.arange(8, device=head.weight.device)[None] % head.weight.shape[0]
-    model.eval()
+    handle = causal_lm_of(model).base_model.register_forward_hook(keep)
     try:
-        with torch.no_grad():
-            hidden, logits = _forward(model, input_ids=ids, use_cache=False)
-            with gathered(head) as full:
-                ours = plain_logits(full, hidden[0]).float()
+        model(**inputs, logits_to_keep=1)
     finally:
-        for module, mode in training.items():
-            module.training = mode
-    theirs = logits[0].float()
-    rounding = torch.finfo(logits.dtype).eps * theirs.abs().max().item()
-    gap = (ours.log_softmax(-1) - theirs.log_softmax(-1)).abs().max().item()
-    if not gap <= 8 * rounding + 1e-4:
-        raise UserError(
-            f"{type(causal_lm).__name__} turns hidden states into logits in a way mindgap does not know "
-            f"(log-probs differ by {gap:.3g}); use another architecture, or report this one"
-        )
+        handle.remove()
+    return found[-1]
 
 
 def plain_logits(head: Head, hidden: Tensor) -> Tensor:
@@ -165,12 +144,12 @@ def gathered(head: Head) -> Iterator[Head]:
     ZeRO-3 the head must be frozen: its gradients would by-pass DeepSpeed's partitioning.
 
     Raises:
-        UserError: a trained head under ZeRO-3.
+        PluginError: a trained head under ZeRO-3.
     """
     context: Any = nullcontext()
     if any(hasattr(t, "ds_id") for t in head.tensors()):
         if any(t.requires_grad for t in head.tensors()):
-            raise UserError(
+            raise PluginError(
                 "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under "
                 "DeepSpeed ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
             )
@@ -199,30 +178,17 @@ def causal_lm_of(model: Any) -> Any:
             return model
 
 
-def _forward(model: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
-    """Final hidden states [B, L, H] and logits of one forward."""
-    found: list[Tensor] = []
-
-    def keep(_module: Any, _args: Any, output: Any) -> None:
-        found.append(output[0])
-
-    handle = causal_lm_of(model).base_model.register_forward_hook(keep)
-    try:
-        logits = model(**inputs).logits
-    finally:
-        handle.remove()
-    return found[-1], logits
-
-
 def _lora_of(layer: Any) -> tuple[Adapter, ...]:
     """Active LoRA deltas of a PEFT layer; none when they are disabled or merged into the weight."""
     if not hasattr(layer, "lora_A"):
-        raise UserError(f"a {type(layer).__name__} adapter on lm_head is not supported; use LoRA, or leave lm_head out")
+        raise PluginError(
+            f"a {type(layer).__name__} adapter on lm_head is not supported; use LoRA, or leave lm_head out"
+        )
     if layer.disable_adapters or layer.merged:
         return ()
     active = [name for name in layer.active_adapters if name in layer.lora_A]
     if any(name in layer.lora_variant for name in active):
-        raise UserError("DoRA and other LoRA variants on lm_head are not supported; use plain LoRA there")
+        raise PluginError("DoRA and other LoRA variants on lm_head are not supported; use plain LoRA there")
     return tuple(
         Adapter(
             layer.lora_A[name].weight,

@@ -4,10 +4,10 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.utils.logging import get_logger
+from mindgap_data.errors import UserError
 
 from mindgap_axolotl import checks, fingerprint
 from mindgap_axolotl.args import options_of
-from mindgap_axolotl.errors import PluginError
 
 LOG = get_logger(__name__)
 
@@ -54,7 +54,7 @@ class MindGapPlugin(BasePlugin):
         from mindgap_axolotl.trainer import MindGapTrainer
 
         if not isinstance(trainer, MindGapTrainer):
-            raise PluginError(
+            raise UserError(
                 f"the run would train with {type(trainer).__name__}, without importance weights; "
                 "remove what replaces the trainer, or the mindgap plugin"
             )

@@ -4,13 +4,14 @@ from typing import Any
 
 import torch
 from axolotl.core.trainers.base import AxolotlTrainer
+from mindgap_data.errors import UserError
 from torch import Tensor
 from transformers import Trainer
 
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
-from mindgap_axolotl.errors import PluginError
-from mindgap_axolotl.forward import MicroBatch, check_head, teach_loss
+from mindgap_axolotl.forward import MicroBatch, teach_loss
+from mindgap_axolotl.head import check_head
 from mindgap_axolotl.metrics import WeightMetrics
 
 
@@ -33,13 +34,14 @@ class WeightedLossMixin(Trainer):
         super().__init__(*args, **kwargs)
         self.options = MindGapOptions.model_validate(self.args.mindgap or {})
         if self.args.n_gpu > 1:
-            raise PluginError(
+            raise UserError(
                 "several GPUs in one process (torch DataParallel) are not supported; "
                 "start with: axolotl train (accelerate), one process a GPU"
             )
         # The loss divides by the trained tokens of the global batch, so the trainer must hand them over.
         self.model_accepts_loss_kwargs = True
         teach_loss(self.model, self.options)
+        # Before FSDP and ZeRO have wrapped it, a model may be on no device or in parts.
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             check_head(self.model)
         self.train_metrics = WeightMetrics(self.options)

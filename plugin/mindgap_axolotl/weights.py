@@ -106,11 +106,11 @@ def token_weights(log_weights: Tensor, fields: TokenFields, options: LossOptions
     Returns:
         floats [N], dtype of ``log_weights``.
     """
-    is_ratio = _of_tiers(fields, [options.behavior(tier) in ("recorded", "reference") for tier in TIERS])
+    codes = fields.tier.long()
+    factors = log_weights.new_tensor([options.tier_weights[tier] for tier in TIERS])
+    is_ratio = torch.tensor([options.behavior(t) in ("recorded", "reference") for t in TIERS], device=codes.device)
     clipped = clip_weights(log_weights, options.clip, options.clip_max)
-    weights = torch.where(is_ratio, clipped, torch.exp(log_weights))
-    factors = torch.tensor([options.tier_weights[tier] for tier in TIERS], dtype=weights.dtype, device=weights.device)
-    return weights * factors[fields.tier.long()]
+    return torch.where(is_ratio[codes], clipped, torch.exp(log_weights)) * factors[codes]
 
 
 def tier_sums(
@@ -119,7 +119,10 @@ def tier_sums(
     """Sufficient statistics of the raw weights, by tier: what the metrics are computed from.
 
     They add up (``WeightSums.merge``) over micro-batches, accumulation steps and ranks; "all" is the
-    merge of the three.
+    merge of the three. Their KL sums are over the tokens' own ratios l_t = p_t - beta_t whatever the
+    level; where the weight is no ratio (dft, unit), beta is the recorded behaviour log-prob, or the
+    recorded policy's, and a token with neither is left out (``kl_count``). Only of the model's own
+    responses (self, guided) do they estimate a KL divergence; of expert text they measure drift.
 
     Args:
         log_probs: p_t, detached floats [N].
@@ -130,11 +133,15 @@ def tier_sums(
     Returns:
         {"self", "guided", "expert"} to statistics in float64, of no tokens where a tier has none.
     """
+    beta, is_ratio = _behavior(log_probs, fields, options)
+    recorded = torch.where(fields.behavior.isnan(), fields.policy, fields.behavior).to(log_probs.dtype)
+    log_ratios = log_probs - torch.where(is_ratio, beta, recorded)
     sums: dict[str, WeightSums] = {}
     for code, tier in enumerate(TIERS):
-        ratio = options.behavior(tier) in ("recorded", "reference")
-        log_weight = log_weights[fields.tier == code].double()
-        sums[tier] = weight_sums(log_weight, options.clip if ratio else "none", options.clip_max)
+        here = fields.tier == code
+        clip = options.clip if options.behavior(tier) in ("recorded", "reference") else "none"
+        known = log_ratios[here & ~log_ratios.isnan()].double()
+        sums[tier] = weight_sums(log_weights[here].double(), clip, options.clip_max, known)
     return sums
 
 
@@ -152,8 +159,3 @@ def _behavior(log_probs: Tensor, fields: TokenFields, options: LossOptions) -> t
             beta = torch.where(here, recorded.to(beta.dtype), beta)
             is_ratio = is_ratio | here
     return beta, is_ratio
-
-
-def _of_tiers(fields: TokenFields, chosen: Sequence[bool]) -> Tensor:
-    """Whether each token's tier is a chosen one: bool [N]."""
-    return torch.tensor(chosen, device=fields.tier.device)[fields.tier.long()]
