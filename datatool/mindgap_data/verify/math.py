@@ -6,30 +6,37 @@ from typing import Any, ClassVar
 
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, closing_number, find_answer, last_boxed, stated_after_box
+from mindgap_data.verify.choice import choices_of, value_of
+from mindgap_data.verify.latex import Unreadable, normalise
 from mindgap_data.verify.plain import Quantity, parse_plain, same_quantity
+from mindgap_data.verify.structure import Option, read_option
 
 
 @dataclass(frozen=True)
 class MathVerifier:
     """Checks mathematical answers.
 
+    Numbers (thousands separators, units, currency, percent, fractions, mixed, scientific), LaTeX
+    expressions, intervals, sets, tuples, matrices, equations, several answers, words, and letters or
+    values of a multiple choice. Numbers are compared exactly, see ``plain.same_quantity``.
+
     Attributes:
-        closing_numbers: take the number a closing sentence states where a plain number is asked for and
-            the response marks no answer, see ``answers.closing_number``.
+        closing_numbers: where a plain number is asked for and the response marks no answer, take the
+            number its closing sentence states, see ``answers.closing_number``.
     """
 
     closing_numbers: bool = True
     kind: ClassVar[str] = "checked"
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict on ``response`` against ``answer``; bounded by pre-checks, but only a pool limits its time."""
+        """Verdict on ``response`` against ``answer``. Sizes are bounded here; time is bounded by the pool."""
         verdict = self.quick(response, answer, row)
         if verdict is not None:
             return verdict
-        gold = gold_answer(answer)
         found = find_answer(response)
-        assert found is not None
-        return Verdict.CORRECT if _same(gold, found.text) else Verdict.WRONG
+        if found is None:
+            return Verdict.NO_ANSWER
+        return compare(gold_answer(answer), found.text, row)
 
     def quick(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict | None:
         """The verdict where plain numbers or a missing answer settle it, in linear time; else None."""
@@ -37,27 +44,34 @@ class MathVerifier:
         if not gold:
             return Verdict.CHECKER_ERROR
         number = parse_plain(gold)
-        found = find_answer(response)
-        if found is None and self.closing_numbers and number is not None:
-            closing = closing_number(response)
-            found = Found(closing, "closing") if closing else None
+        found = self._found(response, number)
         if found is None:
             return Verdict.NO_ANSWER
         if number is None:
-            return None
-        return self._against_number(number, found, response)
-
-    def warm(self) -> None:
-        """Import what the slow path needs, once a worker."""
-        _same("x+1", "1+x")
-
-    def _against_number(self, gold: Quantity, found: Found, response: str) -> Verdict | None:
+            return Verdict.CORRECT if found.text == gold else None
         other = parse_plain(found.text)
         if other is None:
             return None
-        if not same_quantity(gold, other):
-            return Verdict.WRONG
-        return Verdict.CORRECT
+        later = parse_plain(stated_after_box(response) or "") if found.how == "boxed" else None
+        agreeing = later is None or same_quantity(number, later)
+        return Verdict.CORRECT if same_quantity(number, other) and agreeing else Verdict.WRONG
+
+    def warm(self) -> None:
+        """Import what the slow path needs, once a worker."""
+        compare(r"\sqrt{2}", r"2^{0.5}", {})
+
+    def _found(self, response: str, number: Quantity | None) -> Found | None:
+        """The stated answer; where a number is asked for, also one that stands in a sentence."""
+        found = find_answer(response)
+        if number is None or not self.closing_numbers:
+            return found
+        if found is None:
+            closing = closing_number(response)
+            return Found(closing, "closing") if closing else None
+        if found.how == "stated" and parse_plain(found.text) is None and found.text[:1].isalpha():
+            closing = closing_number(found.text)  # "The answer is that she has 12 apples."
+            return Found(closing, "stated") if closing else found
+        return found
 
 
 def gold_answer(answer: str) -> str:
@@ -65,9 +79,32 @@ def gold_answer(answer: str) -> str:
     return (last_boxed(answer) or answer.rpartition("####")[2]).strip()
 
 
-def _same(gold: str, other: str) -> bool:
-    from math_verify import parse, verify
+def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
+    """Verdict on an answer that was found; letters and values of a multiple choice stand for each other."""
+    from mindgap_data.verify.equality import same_answer
+    from mindgap_data.verify.expression import TooBig
 
-    left = parse(rf"\boxed{{{gold}}}", parsing_timeout=None)
-    right = parse(rf"\boxed{{{other}}}", parsing_timeout=None)
-    return bool(verify(left, right, timeout_seconds=None))
+    try:
+        normalise(gold)
+    except Unreadable:
+        return Verdict.CORRECT if gold == other else Verdict.CHECKER_ERROR
+    try:
+        pairs = _with_choices(gold, other, row)
+        return Verdict.CORRECT if any(same_answer(left, right) for left, right in pairs) else Verdict.WRONG
+    except Unreadable:
+        return Verdict.WRONG
+    except (TooBig, RecursionError):
+        return Verdict.CHECKER_ERROR
+
+
+def _with_choices(gold: str, other: str, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The pairs to compare: as they stand and, where only one side is a letter, with the value behind it."""
+    option, its_option = read_option(normalise(gold)), read_option(normalise(other))
+    if (option is None) == (its_option is None):
+        return [(gold, other)]
+    letter = option or its_option
+    assert isinstance(letter, Option)
+    value = value_of(letter, choices_of(row))
+    if value is None:
+        return [(gold, other)]
+    return [(gold, other), (value, other) if option else (gold, value)]

@@ -13,6 +13,7 @@ from mindgap_data.verify.units import Unit, parse_unit
 MAX_TEXT = 1_200
 MAX_DIGITS = 400
 MAX_EXPONENT = 400
+SIGNIFICANT = 6
 
 _INTEGER = (
     r"(?:[0-9]{1,3}(?:(?:,|\{,\}|,?\\!|\\,|\\;|,\\,|\\ ),?(?:\\!)? ?[0-9]{3})+(?![0-9])"
@@ -69,12 +70,20 @@ def parse_plain(text: str) -> Quantity | None:
 
 
 def same_quantity(gold: Quantity, other: Quantity) -> bool:
-    """Whether two plain numbers say the same. The values are exact: nothing is rounded.
+    """Whether two plain numbers say the same. The values are exact; only a decimal may stand for a fraction
+    that has no end as a decimal (0.333333 for 1/3), when it gives ``SIGNIFICANT`` digits of it, rounded.
 
     A unit on one side only is passed over; two known units must be of one dimension and are converted;
     two unknown ones ("apples", "red apples") must share a word. 50% is 0.5 and, where the other side
     has no unit and is above 1, also 50.
     """
+    if (
+        rounds_to(gold, other.value)
+        and other.decimals is None
+        or rounds_to(other, gold.value)
+        and gold.decimals is None
+    ):
+        gold = Quantity(other.value, gold.unit)
     if gold.unit.percent != other.unit.percent:
         return _same_percent(gold, other) if gold.unit.percent else _same_percent(other, gold)
     if gold.unit.bare or other.unit.bare or gold.unit.percent:
@@ -84,6 +93,23 @@ def same_quantity(gold: Quantity, other: Quantity) -> bool:
     if gold.unit.dimensions != other.unit.dimensions:
         return False
     return gold.value * gold.unit.factor == other.value * other.unit.factor
+
+
+def rounds_to(decimal: Quantity, value: Fraction) -> bool:
+    """Whether ``decimal`` is ``value``, endless as a decimal, rounded to ``SIGNIFICANT`` digits or more."""
+    if not decimal.decimals or _terminates(value.denominator):
+        return False
+    written = abs(decimal.value) * 10**decimal.decimals
+    return written >= 10 ** (SIGNIFICANT - 1) and abs(decimal.value - value) * 10**decimal.decimals * 2 <= 1
+
+
+def _terminates(denominator: int) -> bool:
+    while denominator % 10 == 0:
+        denominator //= 10
+    for factor in (2, 5):
+        while denominator % factor == 0:
+            denominator //= factor
+    return denominator == 1
 
 
 def undelimited(text: str) -> str:

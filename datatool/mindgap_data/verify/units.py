@@ -95,7 +95,8 @@ def parse_unit(text: str) -> Unit | None:
     attached = not text[0].isspace() and "\\" not in text
     for pattern, replacement in _CLEAN:
         text = pattern.sub(replacement, text)
-    tokens = _tokens(text)
+    parenthesis = re.fullmatch(r" *\(([A-Za-z ]+)\) *", text)  # "9 (apples)"
+    tokens = _tokens(parenthesis[1] if parenthesis else text)
     if tokens is None:
         return None
     scale = Fraction(1)

@@ -1,0 +1,424 @@
+r"""Whether two mathematical answers say the same: by kind of answer first, by value last."""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from mindgap_data.verify.expression import (
+    Node,
+    Unsupported,
+    approximate,
+    equal,
+    parse,
+    ratio,
+    rational,
+)
+from mindgap_data.verify.latex import compact, normalise
+from mindgap_data.verify.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
+from mindgap_data.verify.structure import (
+    Answer,
+    Based,
+    Bracketed,
+    Formula,
+    Items,
+    Matrix,
+    Option,
+    Ratio,
+    Relation,
+    Text,
+    Union,
+    read,
+    words_of,
+)
+from mindgap_data.verify.units import Unit
+
+MAX_DEPTH = 6
+
+
+def same_answer(gold: str, other: str) -> bool:
+    """Whether ``other`` says what ``gold`` does, both as they were found.
+
+    Raises:
+        Unreadable: either is too long or hides what it says.
+        TooBig: comparing them would need numbers out of bounds.
+    """
+    return _same(normalise(gold), normalise(other), 0)
+
+
+def _same(gold: str, other: str, depth: int) -> bool:
+    if depth > MAX_DEPTH:
+        return False
+    if compact(gold) == compact(other):
+        return True
+    return _same_kind(_canonical(read(gold)), _canonical(read(other)), depth + 1)
+
+
+def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
+    """Dispatch on the kinds; a relation or an option on one side only is opened first."""
+    if isinstance(gold, Relation) or isinstance(other, Relation):
+        return _same_relation(gold, other, depth)
+    if isinstance(gold, Option) or isinstance(other, Option):
+        return _same_option(gold, other, depth)
+    if isinstance(gold, Quantity | Formula) and isinstance(other, Quantity | Formula):
+        return _same_value(gold, other)
+    if isinstance(gold, Based) or isinstance(other, Based):
+        return _same_based(gold, other)
+    if isinstance(gold, Items | Bracketed | Union) and isinstance(other, Items | Bracketed | Union):
+        return _same_collection(gold, other, depth)
+    if isinstance(gold, Items) or isinstance(other, Items):
+        single, several = (other, gold) if isinstance(gold, Items) else (gold, other)
+        assert isinstance(several, Items)
+        return len(several.items) == 1 and _same_kind(single, _canonical(read(several.items[0])), depth + 1)
+    if isinstance(gold, Matrix) and isinstance(other, Matrix):
+        return _all_same(_cells(gold), _cells(other), depth) and len(gold.rows) == len(other.rows)
+    if isinstance(gold, Text) and isinstance(other, Text):
+        return _same_text(gold.words, other.words)
+    if isinstance(gold, Ratio) or isinstance(other, Ratio):
+        return _same_ratio(gold, other, depth)
+    return False
+
+
+# --- canonical forms -----------------------------------------------------------------------------
+
+_NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+).split()
+_SYNONYMS: dict[str, Answer] = {
+    "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
+    "all reals": Bracketed("(", ")", (r"-\infty", r"\infty")),
+    "infinite": Formula(r"\infty", Unit()),
+    "infinitely many": Text("infinitely many"),
+    **{
+        words: Text("no solution")
+        for words in ("no solution", "no solutions", "no real solution", "no real solutions", "empty set", "none")
+    },
+    **{words: Text("undefined") for words in ("dne", "does not exist", "undefined")},
+}
+
+
+def _canonical(answer: Answer) -> Answer:
+    """Spelled-out values as values, single-letter relations as intervals."""
+    if isinstance(answer, Text):
+        if answer.words in _NUMBER_WORDS:
+            return Quantity(Fraction(_NUMBER_WORDS.index(answer.words)))
+        return _SYNONYMS.get(answer.words, answer)
+    if isinstance(answer, Formula):
+        body = compact(answer.text)
+        if body == r"\emptyset":
+            return Text("no solution")
+        if body == r"\mathbb{R}":
+            return _SYNONYMS["all reals"]
+    if isinstance(answer, Relation):
+        return _interval(answer) or answer
+    return answer
+
+
+def _interval(relation: Relation) -> Answer | None:
+    """The interval an inequality in one named variable describes, or what "x in S" says of x."""
+    sides, signs = relation.sides, relation.signs
+    if signs == ("in",) and _is_name(sides[0]):
+        return _canonical(read(sides[1]))
+    if signs == ("!=",) and _is_name(sides[0]):
+        return Union((rf"(-\infty,{sides[1]})", rf"({sides[1]},\infty)"))
+    if len(sides) == 2 and signs[0] in {"<", ">", "<=", ">="}:
+        if _is_name(sides[1]) and not _is_name(sides[0]):
+            sides, signs = sides[::-1], ({"<": ">", ">": "<", "<=": ">=", ">=": "<="}[signs[0]],)
+        if not _is_name(sides[0]):
+            return None
+        bracket = "[" if signs[0] in {"<=", ">="} else "("
+        if signs[0] in {">", ">="}:
+            return Bracketed(bracket, ")", (sides[1], r"\infty"))
+        return Bracketed("(", "]" if bracket == "[" else ")", (r"-\infty", sides[1]))
+    if len(sides) == 3 and _is_name(sides[1]):
+        if set(signs) <= {">", ">="}:
+            sides, signs = sides[::-1], tuple({">": "<", ">=": "<="}[sign] for sign in signs[::-1])
+        if set(signs) <= {"<", "<="}:
+            return Bracketed("[" if signs[0] == "<=" else "(", "]" if signs[1] == "<=" else ")", (sides[0], sides[2]))
+    return None
+
+
+_NAME = re.compile(
+    r"(?:\\(?:angle|triangle|overline|vec|hat|bar|widehat|measuredangle|mathcal|mathbf|operatorname|text)(?![A-Za-z])|m\\angle)?"
+    r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
+    r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
+    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]"
+)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a side of a relation only names what is asked for: x, x_1, f(x), AB, \\angle ABC, Area."""
+    return bool(_NAME.fullmatch(text.strip())) and text.strip() not in {"e", "i"}
+
+
+# --- relations -----------------------------------------------------------------------------------
+
+
+def _same_relation(gold: Answer, other: Answer, depth: int) -> bool:
+    if isinstance(gold, Relation) and isinstance(other, Relation):
+        named = _named(gold), _named(other)
+        if named[0] and named[1] and not _same_name(named[0][0], named[1][0]):
+            return _same_equation(gold, other)
+        if named[0] and named[1]:
+            return _same(named[0][1], named[1][1], depth)
+        return _same_equation(gold, other)
+    if isinstance(gold, Relation):
+        named_gold = _named(gold)
+        return named_gold is not None and _same_kind(_canonical(read(named_gold[1])), other, depth + 1)
+    assert isinstance(other, Relation)
+    return any(_same_kind(gold, _canonical(read(value)), depth + 1) for value in _values(other))
+
+
+def _named(relation: Relation) -> tuple[str, str] | None:
+    """(name, value) of "name = value", its sides being consistent; else None."""
+    if set(relation.signs) - {"=", "~"}:
+        return None
+    first, last = relation.sides[0], relation.sides[-1]
+    if _is_name(first) and _consistent(relation.sides[1:]):
+        return first, last
+    if len(relation.sides) == 2 and _is_name(last):
+        return last, first
+    return None
+
+
+def _values(relation: Relation) -> list[str]:
+    """What a response's relation may state as its answer; empty when it states nothing, or something false."""
+    if set(relation.signs) - {"=", "~"}:
+        return []
+    named = _named(relation)
+    if named is not None:
+        return [named[1]] if named[0] != relation.sides[0] else list(relation.sides[1:])
+    first, *rest = relation.sides
+    node = _node(first)
+    if node is not None and node.names() - {"i"} and _consistent(rest):
+        return [relation.sides[-1]]  # "x + y = 5"
+    return list(relation.sides) if _consistent(relation.sides) else []
+
+
+def _consistent(sides: Sequence[str]) -> bool:
+    """Whether sides said to be equal are: exactly, or one as a rounding of the other."""
+    return all(_close(left, right) for left, right in zip(sides, sides[1:], strict=False))
+
+
+def _close(left: str, right: str) -> bool:
+    if _same(left, right, MAX_DEPTH - 2):
+        return True
+    values = [approximate(node) if (node := _node(_bare(side))) is not None else None for side in (left, right)]
+    if values[0] is None or values[1] is None:
+        return False
+    decimal = any((number := parse_plain(side)) is not None and number.decimals for side in (left, right))
+    return decimal and abs(values[0] - values[1]) <= 0.005 * max(abs(values[0]), abs(values[1]))
+
+
+def _bare(side: str) -> str:
+    answer = read(side)
+    if isinstance(answer, Quantity):
+        return f"{answer.value.numerator}/{answer.value.denominator}"
+    return answer.text if isinstance(answer, Formula) else side
+
+
+def _same_name(left: str, right: str) -> bool:
+    if compact(left) == compact(right) or words_of(left) == words_of(right):
+        return True
+    # A word and a symbol may name the same; so may y and f(x). Two symbols do not.
+    return any(r"\text" in name or re.search(r"[A-Za-z]{4}|\(", name) for name in (left, right))
+
+
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def _same_equation(gold: Relation, other: Relation) -> bool:
+    """Two equations or inequalities: one is a constant multiple of the other (a positive one, or flipped)."""
+    if len(gold.sides) != 2 or len(other.sides) != 2:
+        return False
+    sign, its_sign = gold.signs[0], other.signs[0]
+    nodes = [_node(side) for side in (*gold.sides, *other.sides)]
+    if None in nodes:
+        return False
+    a, b, c, d = (node for node in nodes if node is not None)
+    if not a.names() | b.names() or (a.names() | b.names()) != (c.names() | d.names()):
+        return False
+    factor = ratio(Node("add", (a, Node("neg", (b,)))), Node("add", (c, Node("neg", (d,)))))
+    if factor is None:
+        return False
+    if sign in _FLIPPED and factor < 0:
+        its_sign = _FLIPPED.get(its_sign, its_sign)
+    return sign == its_sign
+
+
+# --- options, bases, texts, ratios ---------------------------------------------------------------
+
+
+def _same_option(gold: Answer, other: Answer, depth: int) -> bool:
+    if isinstance(gold, Option) and isinstance(other, Option):
+        return gold.letter == other.letter
+    option, single = (gold, other) if isinstance(gold, Option) else (other, gold)
+    assert isinstance(option, Option)
+    if option.value:
+        value = _canonical(read(option.value))
+        return _same_kind(*((value, single) if option is gold else (single, value)), depth + 1)
+    # A lone capital may be a variable after all.
+    letter = Formula(option.letter, Unit())
+    return isinstance(single, Formula) and _same_value(letter, single)
+
+
+def _same_based(gold: Answer, other: Answer) -> bool:
+    """Digits must agree; a base left out on one side is the one the problem asks for."""
+    if isinstance(gold, Based) and isinstance(other, Based):
+        return gold == other
+    based, single = (gold, other) if isinstance(gold, Based) else (other, gold)
+    assert isinstance(based, Based)
+    return isinstance(single, Quantity) and based.digits == str(single.value) and single.unit.bare
+
+
+_VERDICTS = ("yes", "no", "true", "false")
+
+
+def _same_text(gold: str, other: str) -> bool:
+    if gold == other:
+        return True
+    first, _, rest = other.partition(" ")
+    if gold in _VERDICTS and first == gold and not set(rest.split()) & {*_VERDICTS, "but", "not", "or"}:
+        return True
+    return gold.replace(" ", "") == other.replace(" ", "")
+
+
+def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
+    if isinstance(gold, Ratio) and isinstance(other, Ratio):
+        return _all_same(gold.items, other.items, depth)
+    ratio_, single = (gold, other) if isinstance(gold, Ratio) else (other, gold)
+    assert isinstance(ratio_, Ratio)
+    if len(ratio_.items) != 2 or not isinstance(single, Quantity | Formula):
+        return False
+    parts = [parse_plain(item) for item in ratio_.items]
+    if parts[0] is None or parts[1] is None or parts[1].value == 0:
+        return False
+    return _same_value(Quantity(parts[0].value / parts[1].value), single)
+
+
+# --- collections ---------------------------------------------------------------------------------
+
+
+def _same_collection(gold: Items | Bracketed | Union, other: Items | Bracketed | Union, depth: int) -> bool:
+    if isinstance(gold, Union) or isinstance(other, Union):
+        parts = [side.parts if isinstance(side, Union) else None for side in (gold, other)]
+        return parts[0] is not None and parts[1] is not None and _matched(parts[0], parts[1], depth)
+    if isinstance(gold, Bracketed) and isinstance(other, Bracketed):
+        if len(gold.items) == 2 and "<" not in (gold.left, other.left):
+            if (gold.left, gold.right) != (other.left, other.right):
+                return False
+        elif gold.right in ")>]" and (gold.left, gold.right) in {("(", "]"), ("[", ")")}:
+            return False
+        return _all_same(gold.items, other.items, depth)
+    if isinstance(gold, Items) and isinstance(other, Items):
+        left, right = _without_names(gold.items), _without_names(other.items)
+        if gold.is_set or other.is_set:
+            left, right = tuple(dict.fromkeys(left)), tuple(dict.fromkeys(right))
+        return _matched(left, right, depth)
+    items, bracketed = (gold, other) if isinstance(gold, Items) else (other, gold)
+    assert isinstance(items, Items)
+    assert isinstance(bracketed, Bracketed)
+    # "x = 1, y = 2" and "1, 2" may be a pair; a set is none, and an interval has other brackets.
+    if items.is_set or (bracketed.left, bracketed.right) != ("(", ")"):
+        return False
+    return _all_same(_without_names(items.items), bracketed.items, depth)
+
+
+def _without_names(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of "x = 1, x = 2"; with different names sorted by name, so that y = 2, x = 1 is x = 1, y = 2."""
+    named = [_named(answer) if isinstance(answer := read(item), Relation) else None for item in items]
+    pairs = [pair for pair in named if pair is not None]
+    if not pairs:
+        return items
+    names = {compact(name) for name, _ in pairs}
+    if len(names) == 1:
+        return tuple(pair[1] if pair else item for pair, item in zip(named, items, strict=True))
+    if len(pairs) == len(items) == len(names):
+        return tuple(f"{compact(name)}={value}" for name, value in sorted(pairs))
+    return items
+
+
+def _cells(matrix: Matrix) -> list[str]:
+    return [cell for row in matrix.rows for cell in row]
+
+
+def _all_same(gold: Sequence[str], other: Sequence[str], depth: int) -> bool:
+    if len(gold) != len(other):
+        return False
+    drop = [_value_of(item) for item in gold], [_value_of(item) for item in other]
+    return all(_same(left, right, depth + 1) for left, right in zip(*drop, strict=True))
+
+
+def _value_of(item: str) -> str:
+    answer = read(item)
+    named = _named(answer) if isinstance(answer, Relation) else None
+    return named[1] if named else item
+
+
+def _matched(gold: Sequence[str], other: Sequence[str], depth: int) -> bool:
+    """Whether the items pair off, in any order."""
+    if len(gold) != len(other):
+        return False
+    left = list(other)
+    for item in gold:
+        found = next((at for at, candidate in enumerate(left) if _same(item, candidate, depth + 1)), None)
+        if found is None:
+            return False
+        left.pop(found)
+    return True
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def _same_value(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
+    if isinstance(gold, Quantity) and isinstance(other, Quantity):
+        return same_quantity(gold, other)
+    left, right = _value_node(gold), _value_node(other)
+    if left is None or right is None:
+        return _infinite(gold, other)
+    if not _same_unit(gold.unit, other.unit):
+        return False
+    exact = rational(left), rational(right)
+    if exact[0] is not None and exact[1] is not None:
+        return same_quantity(Quantity(exact[0], gold.unit), Quantity(exact[1], other.unit))
+    if equal(left, right):
+        return True
+    return _rounded(gold, right) or _rounded(other, left)
+
+
+def _infinite(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
+    texts = [compact(side.text).lstrip("+") if isinstance(side, Formula) else "" for side in (gold, other)]
+    return texts[0] == texts[1] and texts[0] != ""
+
+
+def _same_unit(gold: Unit, other: Unit) -> bool:
+    if gold.bare or other.bare:
+        return True
+    if gold.words or other.words:
+        return bool(gold.words & other.words)
+    return (gold.percent, gold.dimensions, gold.factor) == (other.percent, other.dimensions, other.factor)
+
+
+def _rounded(decimal: Quantity | Formula, exact: Node) -> bool:
+    """Whether a decimal is an irrational number rounded to ``SIGNIFICANT`` digits or more."""
+    if not isinstance(decimal, Quantity) or not decimal.decimals:
+        return False
+    digits = str(abs(int(decimal.value * 10**decimal.decimals))).lstrip("0")
+    value = approximate(exact)
+    if len(digits) < SIGNIFICANT or value is None or value.imag:
+        return False
+    return abs(float(decimal.value) - value.real) <= 0.5000001 * 10.0**-decimal.decimals
+
+
+def _value_node(side: Quantity | Formula) -> Node | None:
+    if isinstance(side, Quantity):
+        return Node("num", value=side.value)
+    return _node(side.text)
+
+
+def _node(text: str) -> Node | None:
+    try:
+        return parse(text)
+    except Unsupported:
+        return None

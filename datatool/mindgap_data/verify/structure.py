@@ -1,0 +1,330 @@
+r"""What kind of answer a normalised text is: a word, a number, an interval, a list, a matrix, a relation, ..."""
+
+import re
+from dataclasses import dataclass
+
+from mindgap_data.verify.plain import Quantity, parse_plain
+from mindgap_data.verify.units import Unit, parse_unit
+
+MAX_ITEMS = 100
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """A letter of a multiple choice, and what stands behind it ("" for nothing)."""
+
+    letter: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Based:
+    """Digits with the base they are written in."""
+
+    digits: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """Several answers: a bare list or a set; the order says nothing."""
+
+    items: tuple[str, ...]
+    is_set: bool
+
+
+@dataclass(frozen=True)
+class Bracketed:
+    """A tuple, point, vector or interval, with its brackets."""
+
+    left: str  # ( [ or <
+    right: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Union:
+    """A union of intervals or sets."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of cells."""
+
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Sides and the signs between them: = ~ < > <= >= != in."""
+
+    sides: tuple[str, ...]
+    signs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """a : b."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An expression, with the unit behind it."""
+
+    text: str
+    unit: Unit
+
+
+Answer = Text | Option | Based | Items | Bracketed | Union | Matrix | Relation | Ratio | Formula | Quantity
+
+_OPTION = re.compile(
+    r"(?:(?:option|choice|answer)s? *)?(?:\\text *\{ *)?\(?(?:\\text *\{ *)?([A-J])(?: *\})? *"
+    r"(?:(?:\)|\. |\.$|: |\\text\{[.:)] *\})(?: *\})?|\}) *(?P<value>.*)",
+    re.IGNORECASE,
+)
+_BARE_OPTION = re.compile(r"(?:(?:option|choice) +)?([A-J])", re.IGNORECASE)
+_TEXT_GROUP = re.compile(r"\\text *\{([^{}]*)\}")
+_BASED = re.compile(
+    r"([0-9A-F]+)_\{? *(?:\\text *\{)? *([0-9]{1,2}|[a-z]+) *\}?\}?|([0-9A-F]+) *\(?(?:in )?base[- ]([0-9]{1,2}|[a-z]+)\)?"
+)
+_MATRIX = re.compile(
+    r"[\[(|]? *\\begin *\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end *\{\1\} *[\])|]?", re.DOTALL
+)
+_SIGN = re.compile(
+    r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|\\in(?![A-Za-z])|\\approx(?![A-Za-z])|:=|==?|<|>|\\equiv(?![A-Za-z])"
+)
+_SIGNS = {
+    r"\le": "<=",
+    r"\ge": ">=",
+    r"\ne": "!=",
+    r"\in": "in",
+    r"\approx": "~",
+    ":=": "=",
+    "==": "=",
+    r"\equiv": "equiv",
+}
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_TRAILING_TEXT = re.compile(
+    r"(.*[0-9A-Za-z})!]) *((?:\\text *\{[^{}]*\} *(?:\^ *\{? *-?[0-9] *\}?)? *(?:/|\\cdot)? *)+)"
+)
+_TRAILING_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
+_WORDS = re.compile(
+    r"(?:[A-Za-z][A-Za-z'\u00c0-\u024f-]+[.,]?(?: |$))*[A-Za-z\u00c0-\u024f][A-Za-z'\u00c0-\u024f-]+[.!]?"
+)
+
+
+def read(text: str) -> Answer:
+    """What ``text``, in the spelling of ``latex.normalise``, is. Never fails: what is nothing else is a Formula."""
+    number = parse_plain(text)
+    if number is not None:
+        return number
+    text = _unwrapped(text)
+    return (
+        parse_plain(text)
+        or read_option(text)
+        or _read_based(text)
+        or _read_matrix(text)
+        or _read_text(text)
+        or _read_union(text)
+        or _read_list(text)
+        or _read_relation(text)
+        or _read_bracketed(text)
+        or _read_ratio(text)
+        or _read_formula(text)
+    )
+
+
+def read_option(text: str) -> Option | None:
+    """A letter of a multiple choice: "(C)", "C) 12", "C. 12", "option C"; a bare letter is one too."""
+    bare = _BARE_OPTION.fullmatch(_TEXT_GROUP.sub(r"\1", text).strip())
+    if bare and (bare[1].isupper() or len(bare[0]) > 1):
+        return Option(bare[1].upper(), "")
+    match = _OPTION.fullmatch(text)
+    if match is None or (match[1].islower() and match["value"]):
+        return None
+    return Option(match[1].upper(), match["value"].strip())
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """``text`` split where ``separator`` matches outside every bracket."""
+    parts, depth, start, at = [], 0, 0, 0
+    while at < len(text):
+        character = text[at]
+        if text.startswith(("\\{", "\\langle"), at):
+            depth += 1
+            at += 2
+            continue
+        if text.startswith(("\\}", "\\rangle"), at):
+            depth -= 1
+            at += 2
+            continue
+        if text.startswith((r"\begin", r"\end"), at):
+            depth += 1 if text[at + 1] == "b" else -1
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif depth <= 0 and (match := separator.match(text, at)) and match.end() > at:
+            parts.append(text[start:at].strip())
+            start = at = match.end()
+            continue
+        at += 1
+    parts.append(text[start:].strip())
+    return parts
+
+
+def words_of(text: str) -> str:
+    """A text answer in the one spelling texts are compared in."""
+    text = _TEXT_GROUP.sub(r" \1 ", text).lower()
+    text = re.sub(r"[^\w+ ]+", " ", text).strip()
+    words = text.split()
+    while words and words[0] in {"a", "an", "the", "it", "is"}:
+        words.pop(0)
+    return " ".join(words)
+
+
+def _unwrapped(text: str) -> str:
+    """Without one ``\\text{}`` around the whole when it holds something to calculate."""
+    match = re.fullmatch(r"\\text *\{([^{}]*)\}", text)
+    return match[1].strip() if match and re.search(r"[0-9]", match[1]) else text
+
+
+def _read_based(text: str) -> Based | None:
+    match = _BASED.fullmatch(text)
+    if match is None:
+        return None
+    digits, base = (match[1], match[2]) if match[1] else (match[3], match[4])
+    names = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    if base in names:
+        base = str(names.index(base) + 2)
+    return Based(digits, base) if base.isdigit() and (digits.isdigit() or int(base) > 10) else None
+
+
+def _read_matrix(text: str) -> Matrix | None:
+    match = _MATRIX.fullmatch(text)
+    if match is None or match[1].startswith(("v", "V")):
+        return None
+    rows = [
+        row for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr(?![a-z])", match[2]) if row.strip() not in {"", r"\hline"}
+    ]
+    return Matrix(tuple(tuple(cell.strip() for cell in row.split("&")) for row in rows[:MAX_ITEMS]))
+
+
+def _read_text(text: str) -> Text | None:
+    bare = _TEXT_GROUP.sub(r" \1 ", text).strip()
+    if _WORDS.fullmatch(bare) and not (bare.isalpha() and len(bare) <= 2 and bare == text):
+        return Text(words_of(text))
+    if bare != text and not re.search(r"[0-9\\=<>]", bare) and not re.search(r",", bare):
+        return Text(words_of(text))
+    return None
+
+
+def _read_union(text: str) -> Union | None:
+    parts = split(text, re.compile(r"\\cup(?![A-Za-z])"))
+    if len(parts) > 1:
+        return Union(tuple(parts))
+    parts = split(text, re.compile(r" or "))
+    if len(parts) > 1 and all(_is_inequality(part) for part in parts):
+        return Union(tuple(parts))
+    return None
+
+
+def _is_inequality(text: str) -> bool:
+    return any(sign.strip() in {"<", ">", r"\le", r"\ge"} for sign in _SIGN.findall(text))
+
+
+def _read_list(text: str) -> Items | None:
+    braces = re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}", text)
+    if braces and len(split(text, re.compile(r"[^\s{}\\]"))) == 1:
+        inner = braces[1] if braces[1] is not None else braces[2]
+        return Items(tuple(_split_list(inner.strip(), inside=True)), is_set=True)
+    items = _split_list(text, inside=False)
+    if len(items) == 1:
+        items = _plus_minus(text)
+    return Items(tuple(items), is_set=False) if 1 < len(items) <= MAX_ITEMS else None
+
+
+_COMMA = re.compile(r"[,;]| or (?=.)")
+_SPACED_COMMA = re.compile(r"(?<![0-9]),|,(?![0-9]{3}(?![0-9]))|;| or (?=.)")
+
+
+def _split_list(text: str, inside: bool) -> list[str]:
+    """Items between commas; a comma before three digits separates thousands, unless all commas of a bracket do."""
+    parts = split(text, _SPACED_COMMA)
+    if inside and len(parts) == 1:
+        parts = split(text, _COMMA)
+    return [part for part in parts if part]
+
+
+def _plus_minus(text: str) -> list[str]:
+    if not re.search(r"\\(?:pm|mp)(?![A-Za-z])", text):
+        return [text]
+    upper = re.sub(r"\\mp(?![A-Za-z])", "-", re.sub(r"\\pm(?![A-Za-z])", "+", text))
+    lower = re.sub(r"\\mp(?![A-Za-z])", "+", re.sub(r"\\pm(?![A-Za-z])", "-", text))
+    return [upper.lstrip("+ "), lower]
+
+
+def _read_relation(text: str) -> Relation | None:
+    sides = split(text, _SIGN)
+    if len(sides) < 2:
+        return None
+    signs = []
+    position = 0
+    for side in sides[:-1]:
+        position = text.index(side, position) + len(side)
+        match = _SIGN.search(text, position)
+        assert match is not None
+        signs.append(_SIGNS.get(match.group(), match.group()))
+        position = match.end()
+    if sides[0] == "":  # "= 5", "\approx 5"
+        sides, signs = sides[1:], signs[1:]
+        if not signs:
+            return Relation((sides[0], sides[0]), ("=",))
+    return Relation(tuple(sides), tuple(signs))
+
+
+def _read_bracketed(text: str) -> Bracketed | None:
+    angle = re.fullmatch(r"(?:\\langle|<)(.*)(?:\\rangle|>)", text)
+    if angle:
+        return Bracketed("<", ">", tuple(_split_list(angle[1].strip(), inside=True)))
+    if not (text.startswith(("(", "[")) and text.endswith((")", "]"))):
+        return None
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and at < len(text) - 1:
+            return None
+    items = _split_list(text[1:-1].strip(), inside=True)
+    return Bracketed(text[0], text[-1], tuple(items)) if 1 < len(items) <= MAX_ITEMS else None
+
+
+def _read_ratio(text: str) -> Ratio | None:
+    parts = split(text, re.compile(r":| to (?=[0-9])"))
+    return Ratio(tuple(parts)) if len(parts) > 1 and all(parts) else None
+
+
+def _read_formula(text: str) -> Formula:
+    unit = Unit()
+    if text.startswith(r"\$"):
+        known = parse_unit(r"\$")
+        text, unit = text[2:].strip(), known or unit
+    for pattern in (_TRAILING_TEXT, _TRAILING_WORDS):
+        match = pattern.fullmatch(text)
+        behind = parse_unit(" " + match[2]) if match else None
+        if match and behind is not None and not behind.scale != 1:
+            return Formula(match[1].strip(), behind if unit.bare else unit)
+    percent = re.fullmatch(r"(.*[0-9})]) *\\?%", text)
+    if percent:
+        return Formula(percent[1].strip(), Unit(percent=True))
+    return Formula(text, unit)
