@@ -245,9 +245,10 @@ def _own_context(arguments: Mapping[str, Any], max_context: int) -> int:
 def _start(arguments: Mapping[str, Any], model: str) -> Any:
     from vllm import LLM
 
+    faults: tuple[type[Exception], ...] = (TypeError, OSError, RuntimeError, *_request_errors())
     try:
         return LLM(**arguments).llm_engine
-    except (TypeError, OSError, RuntimeError) + _request_errors() as error:
+    except faults as error:
         raise UserError(
             f"--engine vllm cannot start {model!r}: {_one_line(error)}; if memory is short, lower --max-context or "
             "set --engine-arg gpu_memory_utilization=0.8"

@@ -1,0 +1,209 @@
+"""One OpenAI-compatible server: requests run side by side on a loop of their own, its faults become UserErrors."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mindgap_data.errors import UserError
+
+_CONNECT_SECONDS = 10.0
+_PROBE_RETRIES = 1  # a server that is not there should say so at once
+_LONGEST_MESSAGE = 300
+
+T = TypeVar("T")
+
+
+class RequestRefusedError(Exception):
+    """The server rejects this one request (HTTP 400, 413 or 422); the message is its own, in one line."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a server returned for one prompt, as far as it is well formed."""
+
+    text: str
+    finish: str | None
+    tokens: tuple[str, ...]  # empty when it gave no log-probs
+    logprobs: tuple[float | None, ...]  # as many; None for the first token of an echoed prompt
+    top: tuple[float | None, ...]  # log-prob of the most likely token at each position, where given
+    token_ids: tuple[int, ...] | None  # where the server gives them
+    prompt_logprobs: Sequence[Any] | None  # vLLM: one dict of id -> log-prob a prompt token, the first None
+    prompt_tokens: int | None  # how many it counted in the prompt
+
+
+class Server:
+    """A client of ``POST <base_url>/completions`` with the retries and time-outs of the openai package."""
+
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str | None, concurrency: int, timeout: float, retries: int
+    ) -> None:
+        """Prepare a client; nothing is sent yet."""
+        import openai
+
+        self.base_url = base_url.rstrip("/")
+        self.model = model
+        self._timeout = timeout
+        self._retries = retries
+        self._slots = asyncio.Semaphore(concurrency)
+        self._client = openai.AsyncOpenAI(
+            base_url=self.base_url,
+            # The package would otherwise send the user's OPENAI_API_KEY to whatever server this is.
+            api_key=api_key or "none",
+            timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+            max_retries=retries,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mindgap-openai", daemon=True)
+        self._thread.start()
+
+    def start(self, body: Mapping[str, Any]) -> Future[Choice]:
+        """Send ``body`` (everything but the model's name); the future gives the answer.
+
+        The future raises RequestRefusedError for a fault of this request and UserError for one of the server.
+        """
+        return self._run(self._complete(body, self._retries))
+
+    def ask(self, body: Mapping[str, Any]) -> Choice:
+        """The same, waiting for the answer and retrying once at most."""
+        return self._run(self._complete(body, min(_PROBE_RETRIES, self._retries))).result()
+
+    def models(self) -> list[Any]:
+        """What the server lists as served, empty where it lists nothing."""
+        return self._run(self._models()).result()
+
+    def close(self) -> None:
+        """Drop what is in flight and the connections."""
+        if self._loop.is_closed():
+            return
+        self._run(self._shutdown()).result(timeout=_CONNECT_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _shutdown(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.close()
+
+    async def _models(self) -> list[Any]:
+        import openai
+
+        try:
+            page = await self._client.with_options(max_retries=min(_PROBE_RETRIES, self._retries)).models.list()
+            return [model for model in page.data if isinstance(getattr(model, "id", None), str)]
+        except (openai.APITimeoutError, openai.APIConnectionError) as error:
+            raise self._fault(error) from error
+        except (openai.APIError, ValueError, TypeError, AttributeError):
+            return []  # the list is a courtesy; completions will tell
+
+    async def _complete(self, body: Mapping[str, Any], retries: int) -> Choice:
+        import openai
+
+        client = self._client.with_options(max_retries=retries)
+        try:
+            async with self._slots:
+                answer = await client.completions.create(model=self.model, prompt=body["prompt"], extra_body={**body})
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            raise RequestRefusedError(_server_message(error)) from error
+        except openai.APIStatusError as error:
+            if error.status_code == 413:
+                raise RequestRefusedError(_server_message(error)) from error
+            raise self._fault(error) from error
+        except (openai.APIError, ValueError) as error:
+            raise self._fault(error) from error
+        choice = _choice(answer)
+        if choice is None:
+            raise UserError(
+                f"{self.base_url} answers /completions with something else than a completion; is it an "
+                "OpenAI-compatible server, and does --base-url end in /v1?"
+            )
+        return choice
+
+    def _fault(self, error: Exception) -> UserError:
+        """The user's line for a server that fails."""
+        import openai
+
+        again = "then run the same command again: it continues"
+        if isinstance(error, openai.APITimeoutError):
+            return UserError(
+                f"{self.base_url} gave no answer within {self._timeout:g} s; raise --timeout, lower --concurrency or "
+                f"look at the server, {again}"
+            )
+        if isinstance(error, openai.APIConnectionError):
+            cause = one_line(error.__cause__ or error)
+            return UserError(f"{self.base_url} cannot be reached ({cause}); start the server, {again}")
+        if isinstance(error, openai.APIStatusError):
+            status, message = error.status_code, _server_message(error)
+            if status in (401, 403):
+                return UserError(f"{self.base_url} refuses the API key (HTTP {status}: {message}); set --api-key")
+            if status == 404:
+                return UserError(
+                    f"{self.base_url} has no model {self.model!r} under /completions (HTTP 404: {message}); name a "
+                    "served one with --engine-arg model=NAME, and end --base-url in /v1"
+                )
+            return UserError(f"{self.base_url} keeps failing (HTTP {status}: {message}); look at its log, {again}")
+        return UserError(
+            f"{self.base_url} answers with something else than JSON ({one_line(error)}); look at it, {again}"
+        )
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's or a server's text in one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
+
+
+def _server_message(error: Any) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        message = body.get("message") or body.get("detail") or body.get("error")
+        if isinstance(message, str):
+            return one_line(message)
+    return one_line(error)
+
+
+def _choice(answer: Any) -> Choice | None:
+    """The one choice of a completion, or None when it is not shaped like one."""
+    try:
+        choice = answer.choices[0]
+        extra = choice.model_extra or {}
+        given = choice.logprobs
+        tokens = tuple(given.tokens or ()) if given else ()
+        logprobs = tuple(given.token_logprobs or ()) if given else ()
+        tops = tuple(given.top_logprobs or ()) if given else ()
+        if not isinstance(choice.text, str) or len(tokens) != len(logprobs):
+            return None
+        if not all(isinstance(token, str) for token in tokens):
+            return None
+        return Choice(
+            text=choice.text,
+            finish=choice.finish_reason,
+            tokens=tokens,
+            logprobs=tuple(None if value is None else float(value) for value in logprobs),
+            top=tuple(max(map(float, top.values())) if top else None for top in tops),
+            token_ids=_ids(extra.get("token_ids")) or _ids_by_name(tokens),
+            prompt_logprobs=extra.get("prompt_logprobs"),
+            prompt_tokens=getattr(answer.usage, "prompt_tokens", None),
+        )
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _ids(given: Any) -> tuple[int, ...] | None:
+    return tuple(map(int, given)) if isinstance(given, list) and given else None
+
+
+def _ids_by_name(tokens: Sequence[str]) -> tuple[int, ...] | None:
+    """Ids of tokens written as ``token_id:123``."""
+    parts = [token.partition("token_id:") for token in tokens]
+    if not parts or any(before or not number.isdecimal() for before, _, number in parts):
+        return None
+    return tuple(int(number) for _, _, number in parts)
