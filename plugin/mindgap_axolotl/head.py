@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from mindgap_data.errors import UserError
 from torch import Tensor, nn
 from torch.nn.functional import linear
-
-from mindgap_axolotl.errors import PluginError
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -83,18 +82,18 @@ def head_of(model: Any) -> Head:
         model: causal LM, possibly inside DDP, FSDP2, torch.compile or PEFT.
 
     Raises:
-        PluginError: the head is of a kind whose loss would be wrong; names it and what to do.
+        UserError: the head is of a kind whose loss would be wrong; names it and what to do.
     """
     causal_lm = causal_lm_of(model)
     module = causal_lm.get_output_embeddings()
     if module is None:
-        raise PluginError(f"{type(causal_lm).__name__} has no output head (lm_head); train a causal language model")
+        raise UserError(f"{type(causal_lm).__name__} has no output head (lm_head); train a causal language model")
     adapters: tuple[Adapter, ...] = ()
     if hasattr(module, "base_layer"):
         adapters, module = _lora_of(module), module.base_layer
     weight, bias = module.weight, getattr(module, "bias", None)
     if weight.dtype not in FLOATS or weight.ndim != 2:
-        raise PluginError(
+        raise UserError(
             f"the output head's weight is a {type(weight).__name__} of {weight.dtype}, shape {tuple(weight.shape)}: "
             "quantised and FSDP1-flattened heads are not supported; exclude lm_head from quantisation "
             "(llm_int8_skip_modules: [lm_head]), use FSDP2"
@@ -144,12 +143,12 @@ def gathered(head: Head) -> Iterator[Head]:
     ZeRO-3 the head must be frozen: its gradients would by-pass DeepSpeed's partitioning.
 
     Raises:
-        PluginError: a trained head under ZeRO-3.
+        UserError: a trained head under ZeRO-3.
     """
     context: Any = nullcontext()
     if any(hasattr(t, "ds_id") for t in head.tensors()):
         if any(t.requires_grad for t in head.tensors()):
-            raise PluginError(
+            raise UserError(
                 "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under "
                 "DeepSpeed ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
             )
@@ -181,14 +180,12 @@ def causal_lm_of(model: Any) -> Any:
 def _lora_of(layer: Any) -> tuple[Adapter, ...]:
     """Active LoRA deltas of a PEFT layer; none when they are disabled or merged into the weight."""
     if not hasattr(layer, "lora_A"):
-        raise PluginError(
-            f"a {type(layer).__name__} adapter on lm_head is not supported; use LoRA, or leave lm_head out"
-        )
+        raise UserError(f"{type(layer).__name__} on lm_head is not supported; use LoRA, or leave lm_head out")
     if layer.disable_adapters or layer.merged:
         return ()
     active = [name for name in layer.active_adapters if name in layer.lora_A]
     if any(name in layer.lora_variant for name in active):
-        raise PluginError("DoRA and other LoRA variants on lm_head are not supported; use plain LoRA there")
+        raise UserError("DoRA and other LoRA variants on lm_head are not supported; use plain LoRA there")
     return tuple(
         Adapter(
             layer.lora_A[name].weight,
