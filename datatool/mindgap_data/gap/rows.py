@@ -138,12 +138,18 @@ def _looks_valid(row: dict[str, Any]) -> bool:
     A row that fails is looked at by `record_error`, which also words what is wrong.
     """
     ids, policy, behavior = row.get("response_token_ids"), row.get("policy_logprobs"), row.get("behavior_logprobs", 0)
-    provenance = row.get("provenance")
+    provenance, messages = row.get("provenance"), row.get("messages")
     return (
         isinstance(provenance, dict)
         and provenance.get("schema_version") == 1
         and isinstance(provenance.get("model"), str)
         and isinstance(provenance.get("tokenizer"), str)
+        and isinstance(row.get("id"), str)
+        and isinstance(row.get("attempts"), dict)
+        and isinstance(messages, list)
+        and all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in messages)
+        and bool(messages)
+        and messages[-1].get("role") == "assistant"
         and row.get("tier") in TIERS
         and isinstance(row.get("expert"), str)
         and isinstance(ids, list)
