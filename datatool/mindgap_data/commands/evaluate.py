@@ -220,13 +220,15 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
         result = {"a": str(a), "b": str(b), "comparisons": [one.as_dict() for one in compared], "caveats": notes}
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(f"A = {a}, B = {b}"), title_justify="left")
-    for column in ("benchmark", "problems", "A", "B", "B - A", "95% interval", "p", "real?"):
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    table = Table(title=Text(f"A = {a}, B = {b}"), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("benchmark", overflow="fold")
+    for column in ("n", "A", "B", "B - A, 95% interval", "p", "real?"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in compared:
         difference = one.difference
         table.add_row(
@@ -234,8 +236,7 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
             str(one.problems),
             f"{100 * one.a:.2f}",
             f"{100 * one.b:.2f}",
-            f"{100 * difference.estimate:+.2f}",
-            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+            f"{100 * difference.estimate:+.2f} ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})",
             f"{one.p_value:.4f}",
             "yes" if one.real else "no",
         )
@@ -246,6 +247,7 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
 
 
 def _show(summary: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -253,10 +255,10 @@ def _show(summary: dict[str, Any]) -> None:
     rows = [*summary["benchmarks"], *([summary["average"]] if summary["average"] else [])]
     samples = rows[0]["samples"]
     title = f"{samples} draw{'s' if samples > 1 else ''} a problem; per cent, 95% interval over problems"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("benchmark", overflow="fold")
-    for column in ("problems", "accuracy", f"maj@{samples}", "no answer", "truncated", "errors", "tokens"):
-        table.add_column(column, justify="right", no_wrap=column == "accuracy")
+    for column in ("n", "accuracy", f"maj@{samples}", "no ans.", "trunc.", "error", "tokens"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         accuracy, shares = row["accuracy"], row["shares"]
         table.add_row(
