@@ -111,7 +111,7 @@ class _Job:
     options: LossOptions
     grad: bool
 
-    def weigh(self, p: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def weigh(self, p: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, weights, and c_t = -dLoss/dp_t = w_t + kl_coef (exp(d_t) - 1), of the tokens in ``rows``."""
         fields = self.fields[rows]
         log_weights = token_log_weights(p, fields, self.options)
@@ -140,53 +140,26 @@ class _WeightedNLL(torch.autograd.Function):
         up: Tensor | None,
         job: _Job,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        options, everything = job.options, slice(0, len(job.targets))
-        logits = ChunkedLogits(hidden, job.head, low, up, bias, options.chunk_tokens)
-        needed = [job.grad and need for need in ctx.needs_input_grad[:5]]
+        logits = ChunkedLogits(hidden, job.head, low, up, bias, job.options.chunk_tokens)
+        inputs = (hidden, low, weight, bias, up)
         # A row is written once, in the products' dtype; sums over rows add up in at least float32.
         dtypes = [logits.dtype] * 2 + [logits.float_dtype] * 3
         grads = [
-            torch.zeros(x.shape, dtype=dtype, device=x.device) if need and x is not None else None
-            for x, need, dtype in zip((hidden, low, weight, bias, up), needed, dtypes, strict=True)
+            torch.zeros(x.shape, dtype=dtype, device=x.device) if x is not None and needed and job.grad else None
+            for x, needed, dtype in zip(inputs, ctx.needs_input_grad[:5], dtypes, strict=True)
         ]
-        d_hidden, d_low, d_weight, d_bias, d_up = grads
-
-        if not any(needed):
-            p = logits.log_probs(job.targets)
-        else:
-            trained = any(needed[2:])
-            c = (
-                job.weigh(logits.log_probs(job.targets), everything)[2]
-                if trained and options.level != "token"
-                else None
-            )
-            p = logits.hidden.new_empty(logits.count, dtype=logits.float_dtype)
-            for rows in logits:
-                p[rows], slope = logits.slopes(rows, job.targets[rows])
-                with torch.autocast(slope.device.type, enabled=False):
-                    if d_hidden is not None:
-                        torch.mm(slope, logits.weight, out=d_hidden[rows])
-                    if d_low is not None and logits.up is not None:
-                        torch.mm(slope, logits.up, out=d_low[rows])
-                    if not trained:
-                        continue
-                    chunk_c = (job.weigh(p[rows], rows)[2] if c is None else c[rows])[:, None]
-                    if d_weight is not None:
-                        _add_product(d_weight, slope, logits.hidden[rows] * chunk_c)
-                    if d_up is not None and logits.low is not None:
-                        _add_product(d_up, slope, logits.low[rows] * chunk_c)
-                    if d_bias is not None:
-                        _add_product(d_bias[:, None], slope, chunk_c)
-        log_weights, weights, c = job.weigh(p, everything)
-        for d_rows in (d_hidden, d_low):
-            if d_rows is not None:
-                d_rows *= c[:, None]
+        untouched = all(grad is None for grad in grads)
+        p = logits.log_probs(job.targets) if untouched else _form_gradients(logits, job, grads)
+        log_weights, weights, c = job.weigh(p)
+        for rows_grad in grads[:2]:
+            if rows_grad is not None:
+                rows_grad *= c[:, None]
         ctx.grads = grads
-        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, low, weight, bias, up)]
+        ctx.dtypes = [None if x is None else x.dtype for x in inputs]
         ctx.mark_non_differentiable(p, log_weights, weights)
         total = -(weights * p).sum()
-        if options.kl_coef:
-            total = total + options.kl_coef * kl_k3(job.fields.policy - p).sum()
+        if job.options.kl_coef:
+            total = total + job.options.kl_coef * kl_k3(job.fields.policy - p).sum()
         return total, p, log_weights, weights
 
     @staticmethod
@@ -197,6 +170,41 @@ class _WeightedNLL(torch.autograd.Function):
         grads, ctx.grads = ctx.grads, None
         scaled = (None if g is None else g.mul_(upstream).to(dtype) for g, dtype in zip(grads, ctx.dtypes, strict=True))
         return (*scaled, None)
+
+
+def _form_gradients(logits: ChunkedLogits, job: _Job, grads: list[Tensor | None]) -> Tensor:
+    """Write the gradients of hidden states and LoRA's inner activations, each row but for its c_t, add up the head's.
+
+    Args:
+        logits: of the N tokens.
+        job: the rest.
+        grads: of hidden [N, H], low [N, r], weight [V, H], bias [V] and up [V, r]; None where not needed.
+
+    Returns:
+        p_t [N].
+    """
+    d_hidden, d_low, d_weight, d_bias, d_up = grads
+    trained = any(grad is not None for grad in (d_weight, d_bias, d_up))
+    first_pass = trained and job.options.level != "token"
+    c = job.weigh(logits.log_probs(job.targets))[2] if first_pass else None
+    p = logits.hidden.new_empty(logits.count, dtype=logits.float_dtype)
+    for rows in logits:
+        p[rows], slope = logits.slopes(rows, job.targets[rows])
+        with torch.autocast(slope.device.type, enabled=False):
+            if d_hidden is not None:
+                torch.mm(slope, logits.weight, out=d_hidden[rows])
+            if d_low is not None and logits.up is not None:
+                torch.mm(slope, logits.up, out=d_low[rows])
+            if not trained:
+                continue
+            of_rows = (job.weigh(p[rows], rows)[2] if c is None else c[rows])[:, None]
+            if d_weight is not None:
+                _add_product(d_weight, slope, logits.hidden[rows] * of_rows)
+            if d_up is not None and logits.low is not None:
+                _add_product(d_up, slope, logits.low[rows] * of_rows)
+            if d_bias is not None:
+                _add_product(d_bias[:, None], slope, of_rows)
+    return p
 
 
 def _add_product(total: Tensor, slope: Tensor, rows: Tensor) -> None:
