@@ -13,11 +13,12 @@ from mindgap_data.engines.token_recovery import TokenRecovery
 from mindgap_data.errors import UserError
 
 # What the engine itself decides for every request, and what would change the distribution behind the record's back.
-_OURS = frozenset(
-    "prompt suffix max_tokens min_tokens n best_of use_beam_search stream echo logprobs prompt_logprobs seed temperature "
-    "top_p top_k min_p repetition_penalty presence_penalty frequency_penalty stop stop_token_ids ignore_eos logit_bias "
-    "allowed_token_ids bad_words structured_outputs response_format thinking_token_budget repetition_detection".split()
-)
+_OURS = (
+    "prompt", "suffix", "max_tokens", "min_tokens", "n", "best_of", "use_beam_search", "stream", "echo", "logprobs",
+    "prompt_logprobs", "seed", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "stop", "stop_token_ids", "ignore_eos", "logit_bias", "allowed_token_ids", "bad_words",
+    "structured_outputs", "response_format", "thinking_token_budget", "repetition_detection",
+)  # fmt: skip
 
 
 class OpenAIEngine(Engine):
