@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from mindgap_data.verify.expression import (
     Node,
+    TooBig,
     Unsupported,
     approximate,
     equal,
@@ -13,7 +14,7 @@ from mindgap_data.verify.expression import (
     ratio,
     rational,
 )
-from mindgap_data.verify.latex import compact, normalise
+from mindgap_data.verify.latex import Unreadable, compact, normalise
 from mindgap_data.verify.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
 from mindgap_data.verify.structure import (
     Answer,
@@ -80,10 +81,7 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
 
 # --- canonical forms -----------------------------------------------------------------------------
 
-_NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
+_NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 _SYNONYMS: dict[str, Answer] = {
     "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
     "all reals": Bracketed("(", ")", (r"-\infty", r"\infty")),
@@ -422,3 +420,21 @@ def _node(text: str) -> Node | None:
         return parse(text)
     except Unsupported:
         return None
+
+
+def value_of(text: str) -> Quantity | None:
+    """The number an answer comes to: "x = 2\\sqrt{2}" is 2.828..., to double precision; None for no number."""
+    try:
+        answer = _canonical(read(normalise(text)))
+        if isinstance(answer, Relation):
+            values = _values(answer)
+            answer = _canonical(read(values[-1])) if values else answer
+        if isinstance(answer, Quantity):
+            return answer
+        node = _node(answer.text) if isinstance(answer, Formula) else None
+        value = approximate(node) if node is not None else None
+    except (Unreadable, TooBig):
+        return None
+    if value is None or value.imag or not isinstance(answer, Formula):
+        return None
+    return Quantity(Fraction(value.real), answer.unit)

@@ -78,10 +78,10 @@ def same_quantity(gold: Quantity, other: Quantity) -> bool:
     has no unit and is above 1, also 50.
     """
     if (
-        rounds_to(gold, other.value)
-        and other.decimals is None
-        or rounds_to(other, gold.value)
-        and gold.decimals is None
+        (rounds_to(gold, other.value)
+        and other.decimals is None)
+        or (rounds_to(other, gold.value)
+        and gold.decimals is None)
     ):
         gold = Quantity(other.value, gold.unit)
     if gold.unit.percent != other.unit.percent:
