@@ -40,7 +40,8 @@ class TierStatistics:
             "nll": self.nll_sum / weights.count,
             "tokens": weights.count,
         }
-        return {name: float(value) for name, value in values.items()}
+        # The KL estimators are NaN where no token has a recorded log-prob (plain SFT rows).
+        return {name: float(value) for name, value in values.items() if not torch.isnan(value)}
 
 
 class WeightMetrics:

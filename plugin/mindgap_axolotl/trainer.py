@@ -10,8 +10,7 @@ from transformers import Trainer
 
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
-from mindgap_axolotl.forward import MicroBatch, teach_loss
-from mindgap_axolotl.head import check_head
+from mindgap_axolotl.forward import MicroBatch, check_head, teach_loss
 from mindgap_axolotl.metrics import WeightMetrics
 
 
