@@ -23,7 +23,6 @@ from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError
 from mindgap_data.evaluate import (
     BOXED_INSTRUCTION,
-    Benchmark,
     EvaluationPaths,
     EvaluationRun,
     adapter_fingerprint,
@@ -32,6 +31,8 @@ from mindgap_data.evaluate import (
 )
 from mindgap_data.sources import open_source
 
+# The percentile bootstrap covers too little below this.
+FEW_PROBLEMS = 30
 # The paper's evaluation; its sampling options may not be set to anything else beside it.
 PAPER_PROTOCOL = {
     "samples": 16,
@@ -178,7 +179,7 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
             }
             if not options["overwrite"] and (finished := finished_summary(paths, settings)) is not None:
                 return finished
-            _warn(benchmarks, engine.max_context, sampling.max_tokens)
+            _warn(engine.max_context, sampling.max_tokens)
             paths.summary.unlink(missing_ok=True)
             return EvaluationRun(
                 benchmarks, options["samples"], options["seed"], engine, verifier, paths, settings, options["quiet"]
@@ -198,17 +199,13 @@ def _folder(options: dict[str, Any]) -> EvaluationPaths:
     return paths
 
 
-def _warn(benchmarks: tuple[Benchmark, ...], max_context: int, max_tokens: int) -> None:
+def _warn(max_context: int, max_tokens: int) -> None:
     if max_context <= max_tokens:
         print(
             f"The context holds {max_context} tokens, prompt included: no response can have the {max_tokens} "
             "of --max-tokens, and some may be truncated earlier.",
             file=sys.stderr,
         )
-    for benchmark in benchmarks:
-        if len(benchmark.problems) < 30:
-            count = len(benchmark.problems)
-            print(f"{benchmark.name} has {count} problems: intervals of so few are too narrow.", file=sys.stderr)
 
 
 def _compare(a: Path, b: Path, as_json: bool) -> None:
@@ -275,6 +272,10 @@ def _show(summary: dict[str, Any]) -> None:
         for row in rows:
             figures = ", ".join(f"pass@{k} {_percent(value['estimate'])}" for k, value in row["pass_at"].items())
             console.print(Text(f"{row['name']}: {figures}"), soft_wrap=True)
+    for row in summary["benchmarks"]:
+        if row["problems"] < FEW_PROBLEMS:
+            few = f"{row['name']} has {row['problems']} problems: intervals of so few are too narrow."
+            console.print(Text(few), soft_wrap=True)
     failed = max(row["shares"]["failed"] for row in rows)
     if failed:
         console.print(
