@@ -30,8 +30,11 @@ class Policy:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Policy":
-        """The policy of a valid record."""
-        return cls(**{name: row["provenance"].get(name) for name in POLICY_FIELDS})
+        """The policy of a valid record: the one that last scored it, else the one that wrote it."""
+        provenance = row["provenance"]
+        scored = provenance.get("policy")
+        source = scored if isinstance(scored, dict) else provenance
+        return cls(source.get("model"), source.get("revision"), source.get("adapter"), provenance["tokenizer"])
 
     def difference(self, other: "Policy", fields: tuple[str, ...] = POLICY_FIELDS) -> str | None:
         """'field: this value here, that value there' of the first field that differs, or None."""

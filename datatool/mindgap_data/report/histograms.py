@@ -33,7 +33,7 @@ def histograms(sums: RowSums, collection: RowCollection) -> dict[str, Histogram]
     tokens = {"expert": _or_nan(sums.sides["before"]["tokens"]), "chosen": sums.sides["after_dft"]["tokens"]}
     rewritten = np.where(sums.tier == TIERS.index("expert"), np.nan, np.array(collection.overlap))
     return {
-        "nll": _histogram(nll, sums.tier, 0.0, _top(nll)),
+        "nll": _histogram(nll, sums.tier, _bottom(nll), _top(nll)),
         "tokens": _histogram(tokens, sums.tier, 0.0, _top(tokens)),
         "pass_rate": _histogram({"pass rate": np.array(collection.pass_rate)}, sums.tier, 0.0, 1.0, bins=10),
         "overlap": _histogram({"overlap": rewritten}, sums.tier, 0.0, 1.0, bins=20),
@@ -68,6 +68,13 @@ def _top(series: dict[str, Floats]) -> float:
     """An upper edge that leaves out the last half per cent, which goes to the last bin."""
     values = np.concatenate([value[np.isfinite(value)] for value in series.values()])
     return float(np.quantile(values, 0.995)) * 1.05 + 1e-6
+
+
+def _bottom(series: dict[str, Floats]) -> float:
+    """A lower edge: 0, unless that would leave half of the picture empty."""
+    values = np.concatenate([value[np.isfinite(value)] for value in series.values()])
+    low = float(np.quantile(values, 0.005)) * 0.95
+    return low if low > _top(series) / 2 else 0.0
 
 
 def _histogram(

@@ -64,6 +64,7 @@ function histogram(label, { edges, series, xLabel, yLabel, log = false, unit = "
     if (!totals.some((total) => total > 0)) return empty(picture, box, "no rows with this measure");
     const shares = series.map((s, i) => s.counts.map((c) => (totals[i] ? c / totals[i] : 0)));
     const peak = Math.max(...shares.flat());
+    if (log) box.left += 14;
     const x = (value) => box.left + ((value - edges[0]) / (edges[edges.length - 1] - edges[0])) * (box.right - box.left);
     const floor = log ? 10 ** Math.max(-6, Math.floor(Math.log10(1 / Math.max(...totals)))) : 0;
     const y = log
