@@ -24,7 +24,9 @@ def save_tiny_tokenizer(folder: Path, chat_template: str | None = CHATML) -> Non
     tokenizer.save_pretrained(folder)
 
 
-def save_tiny_model(folder: Path, *, vocab_size: int = 259, sharpness: float = 1.0, seed: int = 0, **config: object) -> Path:
+def save_tiny_model(
+    folder: Path, *, vocab_size: int = 259, sharpness: float = 1.0, seed: int = 0, **config: object
+) -> Path:
     """A two-layer random Llama of about 50 thousand parameters; ``sharpness`` scales its logits."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -88,7 +88,8 @@ class Journal(Generic[Outcome]):
                 self._synced = time.monotonic()
         except OSError as error:
             raise UserError(
-                f"{self.path}: the journal cannot be written: {error.strerror}; free some room and run the same command again"
+                f"{self.path}: the journal cannot be written: {error.strerror}; "
+                "free some room and run the same command again"
             ) from error
 
     def _resume(self, settings: Mapping[str, Any]) -> bool:

@@ -6,8 +6,8 @@ from typing import Any, Literal, cast
 
 from mindgap_data import __version__
 from mindgap_data.chat import ChatTokenizer
-from mindgap_data.errors import UserError
 from mindgap_data.engines import Draw, Failure, Request, Sampling, Score, Scores
+from mindgap_data.errors import UserError
 from mindgap_data.formats import Problem
 from mindgap_data.guided import GuidedPrompt
 from mindgap_data.leaks import NEAR_COPY, mentions_reference, ngram_overlap
@@ -169,8 +169,8 @@ def _expert(problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], pla
         raise _Unusable(f"no correct response in stages {', '.join(plan.stages)}")
     if len(prompt) + len(ids) > plan.max_context:
         raise _Unusable(
-            f"no correct response, and the expert's does not fit: prompt + response are {len(prompt) + len(ids)} tokens, "
-            f"the context holds {plan.max_context}"
+            "no correct response, and the expert's does not fit: "
+            f"prompt + response are {len(prompt) + len(ids)} tokens, the context holds {plan.max_context}"
         )
     logged = problem.expert_logprobs
     if logged is not None and len(logged) != len(ids):
@@ -187,7 +187,9 @@ def _score(
         wanted["chosen"] = chosen.token_ids
     if plan.score_expert and chosen.tier != "expert" and len(prompt) + len(expert_ids) <= plan.max_context:
         wanted["expert"] = expert_ids
-    outcomes = (yield [Score(f"{problem.id}/score/{what}", prompt, ids) for what, ids in wanted.items()]) if wanted else ()
+    outcomes = (
+        (yield [Score(f"{problem.id}/score/{what}", prompt, ids) for what, ids in wanted.items()]) if wanted else ()
+    )
     logprobs = {what: _scored(outcome) for what, outcome in zip(wanted, outcomes, strict=True)}
     if "chosen" in logprobs:
         chosen = _Chosen(chosen.tier, chosen.text, chosen.token_ids, chosen.behavior, logprobs["chosen"])

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from mindgap_data.engines.open import EngineSettings
 from mindgap_data.engines import Sampling
+from mindgap_data.engines.open import EngineSettings
 from mindgap_data.errors import UserError
 from mindgap_data.formats import FORMATS, Fields
 from mindgap_data.models import BUILTIN, ModelSpec
@@ -25,10 +25,29 @@ class Policy:
     settings: EngineSettings
 
 
-def _apply(options: list[Callable[[Any], Any]]) -> Callable[[F], F]:
+class SectionedCommand(click.Command):
+    """A command whose shared options are listed by section, after its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, the command's own first."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (entry := parameter.get_help_record(ctx)) is not None:
+                sections.setdefault(getattr(parameter, "section", "") or "Options", []).append(entry)
+        for title in sorted(sections, key=lambda name: name != "Options"):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+
+def _section(title: str, options: list[Callable[[Any], Any]]) -> Callable[[F], F]:
+    """A decorator that adds ``options`` under a heading of their own."""
+
     def decorate(function: F) -> F:
+        before = len(getattr(function, "__click_params__", []))
         for option in reversed(options):
             function = option(function)
+        for parameter in function.__click_params__[before:]:  # type: ignore[attr-defined]
+            parameter.section = title
         return function
 
     return decorate
@@ -36,55 +55,148 @@ def _apply(options: list[Callable[[Any], Any]]) -> Callable[[F], F]:
 
 def policy_options(function: F) -> F:
     """Which model, in which engine: ``policy_from`` takes them."""
-    return _apply(
+    return _section(
+        "Policy and engine",
         [
-            click.option("--recipe", type=click.Path(path_type=Path), help="Axolotl recipe: takes its base_model, adapter, chat template and sequence_len."),
+            click.option(
+                "--recipe",
+                type=click.Path(path_type=Path),
+                help="Axolotl recipe: takes its base_model, adapter, chat template and sequence_len.",
+            ),
             click.option("--model", help=f"Hub name, folder or .gguf file. [default: {BUILTIN}]"),
             click.option("--revision", help="Hub revision of the model."),
             click.option("--adapter", help="LoRA adapter on top of the model: folder or hub name."),
             click.option("--tokenizer", help="Tokenizer, where it is not the model's own."),
             click.option("--chat-template", type=click.Path(path_type=Path), help="File with a Jinja chat template."),
-            click.option("--engine", type=click.Choice(["auto", "transformers", "vllm", "openai"]), default="auto", show_default=True, help="auto: vLLM where it and a CUDA device are there, else transformers."),
-            click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE", help="Any argument of the engine, e.g. tensor_parallel_size=2. Repeatable."),
-            click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Rows at a time (transformers)."),
+            click.option(
+                "--engine",
+                type=click.Choice(["auto", "transformers", "vllm", "openai"]),
+                default="auto",
+                show_default=True,
+                help="auto: vLLM where it and a CUDA device are there, else transformers.",
+            ),
+            click.option(
+                "--engine-arg",
+                "engine_args",
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="Any argument of the engine, e.g. tensor_parallel_size=2. Repeatable.",
+            ),
+            click.option(
+                "--batch-size",
+                type=click.IntRange(min=1),
+                default=16,
+                show_default=True,
+                help="Rows at a time (transformers).",
+            ),
             click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 (transformers)."),
-            click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True, help="auto: the checkpoint's on CUDA, float32 on CPU."),
-            click.option("--max-context", type=click.IntRange(min=2), help="Prompt + response, tokens. [default: the recipe's sequence_len, else the model's]"),
+            click.option(
+                "--dtype",
+                type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+                default="auto",
+                show_default=True,
+                help="auto: the checkpoint's on CUDA, float32 on CPU.",
+            ),
+            click.option(
+                "--max-context",
+                type=click.IntRange(min=2),
+                help="Prompt + response, tokens. [default: the recipe's sequence_len, else the model's]",
+            ),
             click.option("--base-url", help="OpenAI-compatible server, e.g. http://localhost:8000/v1 (openai)."),
             click.option("--api-key", envvar="OPENAI_API_KEY", help="Its key. [env: OPENAI_API_KEY]"),
-            click.option("--concurrency", type=click.IntRange(min=1), default=32, show_default=True, help="Requests in flight (openai)."),
-            click.option("--request-timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds a request may take (openai)."),
-        ]
+            click.option(
+                "--concurrency",
+                type=click.IntRange(min=1),
+                default=32,
+                show_default=True,
+                help="Requests in flight (openai).",
+            ),
+            click.option(
+                "--request-timeout",
+                type=click.FloatRange(min=0, min_open=True),
+                default=600.0,
+                show_default=True,
+                help="Seconds a request may take (openai).",
+            ),
+        ],
     )(function)
 
 
 def sampling_options(max_tokens: int) -> Callable[[F], F]:
     """How to sample; the defaults are the model's own distribution."""
-    return _apply(
+    return _section(
+        "Sampling",
         [
-            click.option("--temperature", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Sampling temperature."),
-            click.option("--top-p", type=click.FloatRange(min=0, max=1, min_open=True), default=1.0, show_default=True, help="Nucleus sampling; 1 is off."),
-            click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="Keep the k likeliest tokens; 0 is off."),
-            click.option("--min-p", type=click.FloatRange(min=0, max=1, max_open=True), default=0.0, show_default=True, help="Drop tokens below this share of the likeliest; 0 is off."),
-            click.option("--repetition-penalty", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="1 is off."),
-            click.option("--max-tokens", type=click.IntRange(min=1), default=max_tokens, show_default=True, help="Longest response drawn; longer ones count as truncated."),
-        ]
+            click.option(
+                "--temperature",
+                type=click.FloatRange(min=0, min_open=True),
+                default=1.0,
+                show_default=True,
+                help="Sampling temperature.",
+            ),
+            click.option(
+                "--top-p",
+                type=click.FloatRange(min=0, max=1, min_open=True),
+                default=1.0,
+                show_default=True,
+                help="Nucleus sampling; 1 is off.",
+            ),
+            click.option(
+                "--top-k",
+                type=click.IntRange(min=0),
+                default=0,
+                show_default=True,
+                help="Keep the k likeliest tokens; 0 is off.",
+            ),
+            click.option(
+                "--min-p",
+                type=click.FloatRange(min=0, max=1, max_open=True),
+                default=0.0,
+                show_default=True,
+                help="Drop tokens below this share of the likeliest; 0 is off.",
+            ),
+            click.option(
+                "--repetition-penalty",
+                type=click.FloatRange(min=0, min_open=True),
+                default=1.0,
+                show_default=True,
+                help="1 is off.",
+            ),
+            click.option(
+                "--max-tokens",
+                type=click.IntRange(min=1),
+                default=max_tokens,
+                show_default=True,
+                help="Longest response drawn; longer ones count as truncated.",
+            ),
+        ],
     )
 
 
 def input_options(function: F) -> F:
     """How to read the input's rows: ``fields_from`` takes them."""
-    return _apply(
+    return _section(
+        "Input rows",
         [
-            click.option("--format", "row_format", type=click.Choice(FORMATS), help="Row format. [default: recognised row by row]"),
+            click.option(
+                "--format",
+                "row_format",
+                type=click.Choice(FORMATS),
+                help="Row format. [default: recognised row by row]",
+            ),
             click.option("--messages-field", help="Column with the list of turns."),
             click.option("--prompt-field", help="Column with the problem."),
             click.option("--response-field", help="Column with the expert demonstration."),
-            click.option("--answer-field", help="Column with the reference answer. [default: answer, else \\boxed{} or #### in the demonstration]"),
+            click.option(
+                "--answer-field",
+                help="Column with the reference answer. [default: answer, else \\boxed{} or #### in the demonstration]",
+            ),
             click.option("--id-field", help="Column with the row's id."),
             click.option("--system-field", help="Column with a system prompt."),
-            click.option("--instruction", help="Text added to every problem; becomes part of messages, so training sees it too."),
-        ]
+            click.option(
+                "--instruction", help="Text added to every problem; becomes part of messages, so training sees it too."
+            ),
+        ],
     )(function)
 
 
@@ -101,7 +213,9 @@ def policy_from(options: Mapping[str, Any]) -> Policy:
         recipe = read_recipe(options["recipe"])
     load_options: dict[str, Any] = {}
     if recipe is not None:
-        load_options = {name: True for name in ("trust_remote_code", "load_in_4bit", "load_in_8bit") if getattr(recipe, name)}
+        load_options = {
+            name: True for name in ("trust_remote_code", "load_in_4bit", "load_in_8bit") if getattr(recipe, name)
+        }
     own_model = options["model"] is not None
     spec = ModelSpec(
         model=options["model"] or (recipe.base_model if recipe else BUILTIN),

@@ -15,6 +15,7 @@ from rich.text import Text
 from mindgap_data.chat import ChatTokenizer
 from mindgap_data.commands.options import (
     Policy,
+    SectionedCommand,
     fields_from,
     input_options,
     pairs_from,
@@ -35,20 +36,71 @@ from mindgap_data.rewriting import Plan
 from mindgap_data.sources import Source, open_source
 
 
-@click.command("rewrite")
+@click.command("rewrite", cls=SectionedCommand)
 @click.argument("input", metavar="INPUT")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Output JSONL. [default: INPUT.rewritten.jsonl]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Output JSONL. [default: INPUT.rewritten.jsonl]",
+)
 @click.option("--stages", default="self,guided,expert", show_default=True, help="Which stages, in this order.")
-@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Cap on draws per problem and stage; drawing stops at the first correct one.")
-@click.option("--picker", type=click.Choice(["first", "grape", "shortest"]), default="first", show_default=True, help="Which correct draw: first (a uniform pick, at a fraction of the tokens); grape: highest mean policy log-prob; shortest. The last two draw all samples.")
-@click.option("--guided-template", type=click.Path(path_type=Path), help="Jinja file for the guided prompt, with problem, solution, answer.")
-@click.option("--score-expert/--no-score-expert", default=True, show_default=True, help="Also score every expert demonstration, so that `gap` can compare before and after.")
-@click.option("--verifier", default="math", show_default=True, help="math, numeric, exact, choice, regex, json, code, judge, an entry point or module:function.")
-@click.option("--verifier-option", "verifier_options", multiple=True, metavar="NAME=VALUE", help="Option of the verifier. Repeatable.")
-@click.option("--verify-timeout", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="Seconds one answer may take to check.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Cap on draws per problem and stage; drawing stops at the first correct one.",
+)
+@click.option(
+    "--picker",
+    type=click.Choice(["first", "grape", "shortest"]),
+    default="first",
+    show_default=True,
+    help="Which correct draw: first (a uniform pick, at a fraction of the tokens), grape (highest mean policy "
+    "log-prob) or shortest. The last two draw all samples.",
+)
+@click.option(
+    "--guided-template",
+    type=click.Path(path_type=Path),
+    help="Jinja file for the guided prompt, with problem, solution, answer.",
+)
+@click.option(
+    "--score-expert/--no-score-expert",
+    default=True,
+    show_default=True,
+    help="Also score every expert demonstration, so that `gap` can compare before and after.",
+)
+@click.option(
+    "--verifier",
+    default="math",
+    show_default=True,
+    help="math, numeric, exact, choice, regex, json, code, judge, an entry point or module:function.",
+)
+@click.option(
+    "--verifier-option",
+    "verifier_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the verifier. Repeatable.",
+)
+@click.option(
+    "--verify-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds one answer may take to check.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Verifier processes. [default: by processors]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option("--round", "round_", type=click.IntRange(min=0), default=0, show_default=True, help="Recorded: 0 for the base model, n after the n-th retraining.")
+@click.option(
+    "--round",
+    "round_",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Recorded: 0 for the base model, n after the n-th retraining.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
@@ -66,7 +118,7 @@ def command(**options: Any) -> None:
     \b
     Example:
       mindgap-data rewrite recipes/data/word_problems.jsonl --max-tokens 200
-    """  # noqa: D301
+    """
     source = open_source(options["input"])
     policy, sampling = policy_from(options), sampling_from(options)
     paths = OutputPaths(options["output"] or _default_output(options["input"]))
@@ -146,7 +198,6 @@ def _run(
                 "max_context": plan.max_context,
                 "score_expert": plan.score_expert,
                 "verifier_options": verifier_options,
-                "batch_size": policy.settings.batch_size,
             }
             run = RewriteRun(
                 source=source,
@@ -204,7 +255,9 @@ def _dry_run(
         "stages": ", ".join(stages),
         "samples": f"up to {options['samples']} a stage, picker {options['picker']}",
         "sampling": ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items()),
-        "log-probs": "of the model's own distribution" if sampling.is_model_distribution else "of the processed distribution",
+        "log-probs": "of the model's own distribution"
+        if sampling.is_model_distribution
+        else "of the processed distribution",
         "verifier": options["verifier"],
         "seed": options["seed"],
     }
@@ -258,7 +311,18 @@ def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
     console = Console()
     rewritten = summary["rewritten"]
     table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left")
-    for column in ("tier", "rows", "share", "drawn", "correct", "wrong", "truncated", "no answer", "checker error", "leaked"):
+    for column in (
+        "tier",
+        "rows",
+        "share",
+        "drawn",
+        "correct",
+        "wrong",
+        "truncated",
+        "no answer",
+        "checker error",
+        "leaked",
+    ):
         table.add_column(column, justify="left" if column == "tier" else "right")
     for tier, rows in summary["tiers"].items():
         counts = summary["stages"].get(tier, {})
@@ -269,14 +333,17 @@ def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
         table.add_row(tier, str(rows), f"{rows / rewritten:.1%}", *cells)
     console.print(table)
     pass_rate = summary["pass_rate"]
+    saved = summary["tokens_saved_by_early_stopping_estimate"]
     console.print(
         f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}, "
-        f"{summary['drawn_tokens']:,} tokens drawn, about {summary['tokens_saved_by_early_stopping_estimate']:,} saved by early "
-        f"stopping, {summary['scored_tokens']:,} scored, {summary['seconds']:,.1f} s",
+        f"{summary['drawn_tokens']:,} tokens drawn, about {saved:,} saved by early stopping, "
+        f"{summary['scored_tokens']:,} scored, {summary['seconds']:,.1f} s",
         highlight=False,
         soft_wrap=True,
     )
     if summary["near_copies"]:
-        console.print(f"{summary['near_copies']} rows are near copies of the expert: see attempts.near_copy", highlight=False)
+        console.print(
+            f"{summary['near_copies']} rows are near copies of the expert: see attempts.near_copy", highlight=False
+        )
     if summary["failed"]:
         console.print(f"{summary['failed']} rows failed, with reasons: {paths.failed}", highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mindgap_data.commands.options import fields_from, input_options, policy_from, policy_options
+from mindgap_data.commands.options import SectionedCommand, fields_from, input_options, policy_from, policy_options
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.pipeline import OutputPaths
@@ -15,10 +15,12 @@ from mindgap_data.scoring import ScoreRun
 from mindgap_data.sources import open_source
 
 
-@click.command("score")
+@click.command("score", cls=SectionedCommand)
 @click.argument("input", metavar="FILE")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Output JSONL.")
-@click.option("--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`.")
+@click.option(
+    "--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--restart", is_flag=True, help="Forget an unfinished run of this output.")
@@ -34,7 +36,7 @@ def command(**options: Any) -> None:
     \b
     Example:
       mindgap-data score sft.jsonl -o sft.scored.jsonl
-    """  # noqa: D301
+    """
     source = open_source(options["input"])
     policy = policy_from(options)
     paths = OutputPaths(options["output"])
@@ -70,7 +72,6 @@ def command(**options: Any) -> None:
                 "fields": asdict(fields_from(options)),
                 "limit": options["limit"],
                 "score_expert": options["score_expert"],
-                "batch_size": policy.settings.batch_size,
             },
             quiet=options["quiet"],
         )

@@ -69,7 +69,8 @@ class TransformersEngine(Engine):
                 scored = self._score(scores) if scores else []
         except torch.cuda.OutOfMemoryError as error:
             raise UserError(
-                f"the GPU ran out of memory at --batch-size {self.batch_size}; rerun with half of it, finished rows are kept"
+                f"the GPU ran out of memory at --batch-size {self.batch_size}; "
+                "run the same command with half of it to continue"
             ) from error
         return [*zip(draws, drawn, strict=True), *zip(scores, scored, strict=True)]
 

@@ -2,11 +2,11 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
-
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
 from mindgap_data.engines.head import response_logprobs
 from mindgap_data.engines.transformers import TransformersEngine
@@ -46,8 +46,8 @@ def draws_of(engine: TransformersEngine, copies: int = 4, max_tokens: int = 24) 
     return [Draw(f"{i}/{n}", ids, 1000 * i + n, max_tokens) for i, ids in enumerate(prompts) for n in range(copies)]
 
 
-def processed_logits(model: torch.nn.Module, prompt: tuple[int, ...], ids: tuple[int, ...], s: Sampling) -> torch.Tensor:
-    """Row by row, no batch, no cache, in float64: logits after penalty, temperature, top-k, top-p, min-p by their definitions."""
+def processed_logits(model: Any, prompt: tuple[int, ...], ids: tuple[int, ...], s: Sampling) -> torch.Tensor:
+    """Row by row, no batch, no cache, float64: penalty, temperature, top-k, top-p, min-p by their definitions."""
     with torch.no_grad():
         logits = model.double()(torch.tensor([[*prompt, *ids]])).logits[0]
     rows = []
