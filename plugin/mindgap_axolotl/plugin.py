@@ -30,8 +30,8 @@ class MindGapPlugin(BasePlugin):
         return "mindgap_axolotl.args.MindGapTrainingArgsMixin"
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
-        """The checked block, for the trainer."""
-        return {"mindgap": options_of(cfg).model_dump()}
+        """The checked block for the trainer, and one denominator for all ranks, which Axolotl turns off."""
+        return {"mindgap": options_of(cfg).model_dump(), "average_tokens_across_devices": True}
 
     def pre_model_load(self, cfg: Any) -> None:
         """Refuse other plugins that replace the trainer, now that all are registered."""
