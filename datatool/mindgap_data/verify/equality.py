@@ -81,7 +81,29 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
 
 # --- canonical forms -----------------------------------------------------------------------------
 
-_NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 _SYNONYMS: dict[str, Answer] = {
     "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
     "all reals": Bracketed("(", ")", (r"-\infty", r"\infty")),

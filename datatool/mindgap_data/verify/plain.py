@@ -77,11 +77,8 @@ def same_quantity(gold: Quantity, other: Quantity) -> bool:
     two unknown ones ("apples", "red apples") must share a word. 50% is 0.5 and, where the other side
     has no unit and is above 1, also 50.
     """
-    if (
-        (rounds_to(gold, other.value)
-        and other.decimals is None)
-        or (rounds_to(other, gold.value)
-        and gold.decimals is None)
+    if (rounds_to(gold, other.value) and other.decimals is None) or (
+        rounds_to(other, gold.value) and gold.decimals is None
     ):
         gold = Quantity(other.value, gold.unit)
     if gold.unit.percent != other.unit.percent:

@@ -45,7 +45,8 @@ class VerifierPool:
         Args:
             verifier: of every row that names none in its field ``verifier``, see ``load_verifier``.
             options: of that verifier.
-            timeout: seconds a check may take; a verifier that sets ``seconds`` (a sandbox, a judge) gets at least that.
+            timeout: seconds a check may take; a verifier with ``pool_seconds`` (a sandbox, a judge) gets at
+                least that.
             workers: processes; by default one for each CPU this process may use.
             memory_mb: address space of a worker, MiB.
 
@@ -91,6 +92,11 @@ class VerifierPool:
         for task in list(self._running):
             self._settle(task, Verdict.CHECKER_ERROR)
 
+    @property
+    def needs_answer(self) -> bool:
+        """Whether the pool's own verifier compares with a reference answer (a code or judged task may have none)."""
+        return bool(getattr(self._verifiers[self.spec], "needs_answer", True))
+
     def verifier_of(self, row: Mapping[str, Any]) -> str:
         """Name of the verifier a row is checked with: its field ``verifier``, or the pool's own.
 
@@ -123,7 +129,7 @@ class VerifierPool:
             return done
         self._slots.acquire()
         done.add_done_callback(lambda _: self._slots.release())
-        limit = max(self._timeout, getattr(verifier, "seconds", 0.0))
+        limit = max(self._timeout, getattr(verifier, "pool_seconds", 0.0))
         self._run(_Task(done, (spec, response, answer, dict(row)), limit))
         return done
 

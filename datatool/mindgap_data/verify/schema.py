@@ -30,6 +30,7 @@ class JsonVerifier:
 
     schema: Any = None
     kind: ClassVar[str] = "checked"
+    needs_answer: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.schema, str):

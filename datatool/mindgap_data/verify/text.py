@@ -53,6 +53,7 @@ class RegexVerifier:
 
     pattern: str | None = None
     kind: ClassVar[str] = "checked"
+    needs_answer: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.pattern is not None:

@@ -1,0 +1,194 @@
+"""``mindgap-data verify``: run a verifier over any file of responses."""
+
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mindgap_data.errors import UserError
+from mindgap_data.files import AtomicWriter, read_rows
+from mindgap_data.verify import Verdict
+from mindgap_data.verify.pool import VerifierPool
+
+RESPONSE_FIELDS = ("response", "completion", "prediction", "output", "generation", "messages")
+ANSWER_FIELDS = ("answer", "reference", "reference_answer", "gold", "target", "Answer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row with what is checked of it."""
+
+    row: dict[str, Any]
+    responses: list[str]
+    answer: str
+    several: bool  # the row holds a list of responses
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--verifier",
+    default="math",
+    show_default=True,
+    help="math, numeric, exact, choice, regex, json, code, judge, an installed name, or module:function; a row's field 'verifier' goes first.",
+)
+@click.option(
+    "--verifier-option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the verifier, e.g. rel_tol=0.01; VALUE is read as JSON, else as text. May be repeated.",
+)
+@click.option(
+    "--response-field",
+    help="Field with the response: a text, a list of texts, or chat messages.  [default: the first there is of "
+    + ", ".join(RESPONSE_FIELDS)
+    + "]",
+)
+@click.option(
+    "--answer-field",
+    help="Field with the reference answer.  [default: the first there is of " + ", ".join(ANSWER_FIELDS) + "]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write every row with its verdict in a field 'verdict' here.",
+)
+@click.option("--timeout", default=5.0, show_default=True, help="Seconds a check may take.")
+@click.option("--workers", type=int, help="Worker processes.  [default: one a CPU]")
+@click.option("--memory", "memory_mb", default=2048, show_default=True, help="Address space of a worker, MiB.")
+def command(
+    file: Path,
+    verifier: str,
+    options: tuple[str, ...],
+    response_field: str | None,
+    answer_field: str | None,
+    output: Path | None,
+    timeout: float,
+    workers: int | None,
+    memory_mb: int,
+) -> None:
+    """Run a verifier over FILE, any JSONL file of responses, and print the accuracy and the verdict counts.
+
+    FILE may hold mindgap records, chat messages, or rows of plain fields.
+
+    Example:  mindgap-data verify responses.jsonl --response-field output --answer-field gold -o verdicts.jsonl
+    """
+    if output is not None and output.resolve() == file.resolve():
+        raise UserError(f"{output}: the output is the input; name another file with -o")
+    counts: Counter[Verdict] = Counter()
+    with VerifierPool(verifier, _options(options), timeout, workers, memory_mb) as pool:
+        needs_answer = pool.needs_answer
+        rows = _rows(file, response_field, answer_field, needs_answer, pool)
+        with AtomicWriter(output) if output is not None else nullcontext() as writer:
+            for row, verdicts in _verdicts(rows, pool):
+                counts.update(verdicts)
+                if writer is not None:
+                    writer.write({**row.row, "verdict": verdicts if row.several else verdicts[0]})
+            if writer is not None:
+                writer.finish()
+    _print(counts, sys.stdout.isatty())
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--verifier-option {pair!r}: expected NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def _rows(
+    file: Path, response_field: str | None, answer_field: str | None, needs_answer: bool, pool: VerifierPool
+) -> Iterator[Row]:
+    for line, row in read_rows(file):
+        where = f"{file}:{line}"
+        try:
+            responses, several = _responses(row, response_field)
+            answer = _answer(row, answer_field, needs_answer)
+            pool.verifier_of(row)
+        except UserError as error:
+            raise UserError(f"{where}: {error.message}") from error
+        yield Row(row, responses, answer, several)
+
+
+def _responses(row: Mapping[str, Any], field: str | None) -> tuple[list[str], bool]:
+    """The responses of a row, and whether it holds a list of them."""
+    name = field or next((name for name in RESPONSE_FIELDS if name in row), None)
+    if name is None:
+        raise UserError(f"no response in fields {', '.join(RESPONSE_FIELDS)}; name it with --response-field")
+    if name not in row:
+        raise UserError(f"field {name}: not in this row; name the response with --response-field")
+    value = row[name]
+    if isinstance(value, str):
+        return [value], False
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "role" in item for item in value):
+        return [_last_turn(value, name)], False
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return list(value), True
+    raise UserError(f"field {name}: a response is a text, a list of texts or chat messages, this is neither")
+
+
+def _last_turn(messages: list[Mapping[str, Any]], name: str) -> str:
+    last = messages[-1]
+    if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+        raise UserError(f"field {name}: the last turn is {str(last.get('role'))[:40]!r}, not a text of the assistant")
+    return str(last["content"])
+
+
+def _answer(row: Mapping[str, Any], field: str | None, needed: bool) -> str:
+    name = field or next((name for name in ANSWER_FIELDS if name in row), None)
+    value = row.get(name) if name is not None else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if value is None and not needed and field is None:
+            return ""
+        if name is None:
+            raise UserError(f"no reference answer in fields {', '.join(ANSWER_FIELDS)}; name it with --answer-field")
+        if name not in row:
+            raise UserError(f"field {name}: not in this row; name the reference answer with --answer-field")
+        raise UserError(f"field {name}: a reference answer is a text or a number, this is {type(value).__name__}")
+    return str(value)
+
+
+def _verdicts(rows: Iterator[Row], pool: VerifierPool) -> Iterator[tuple[Row, list[Verdict]]]:
+    """Rows with their verdicts, in order; the pool's back-pressure bounds how far checking runs ahead."""
+    waiting: deque[tuple[Row, list[Future[Verdict]]]] = deque()
+    for row in rows:
+        waiting.append((row, [pool.submit(response, row.answer, row.row) for response in row.responses]))
+        while waiting and (len(waiting) > 1000 or all(future.done() for future in waiting[0][1])):
+            first, futures = waiting.popleft()
+            yield first, [future.result() for future in futures]
+    for last, futures in waiting:
+        yield last, [future.result() for future in futures]
+
+
+def _print(counts: Counter[Verdict], terminal: bool) -> None:
+    total = sum(counts.values())
+    lines = [(verdict.value, counts[verdict], counts[verdict] / total) for verdict in Verdict]
+    if terminal:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("verdict", "responses", "share")
+        for name, count, share in lines:
+            table.add_row(name, str(count), f"{share:.1%}")
+        Console().print(table)
+    else:
+        for name, count, share in lines:
+            click.echo(f"{name:<14}{count:>8}  {share:>6.1%}")
+    click.echo(f"accuracy {counts[Verdict.CORRECT] / total:.4f} of {total} responses")
+    if counts[Verdict.CHECKER_ERROR]:
+        click.echo("A checker error is neither right nor wrong: the check failed, ran out of time or memory.", err=True)
