@@ -37,7 +37,8 @@ class Row:
     "--verifier",
     default="math",
     show_default=True,
-    help="math, numeric, exact, choice, regex, json, code, judge, an installed name, or module:function; a row's field 'verifier' goes first.",
+    help="math, numeric, exact, choice, regex, json, code, judge, an installed name, or module:function; "
+    "a row's field 'verifier' goes first.",
 )
 @click.option(
     "--verifier-option",

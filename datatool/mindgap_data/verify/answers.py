@@ -41,16 +41,17 @@ _DENIED_BEFORE = re.compile(
 )
 _DENIED_AFTER = re.compile(
     r"^[\s$*.)\]\\,]{0,10}(?:is|was|would be|seems|looks|cannot be|can['\u2019]t be|isn['\u2019]t|is not|was not)\s+"
-    r"(?:clearly |obviously |actually |definitely )?(?:not|wrong|incorrect|false|impossible|too (?:big|small|large)|the wrong|right\?|correct\?|the (?:right|correct)? ?answer\?)",
+    r"(?:clearly |obviously |actually |definitely )?"
+    r"(?:not|wrong|incorrect|false|impossible|too (?:big|small|large)|right\?|correct\?|the (?:right |correct )?answer\?)",
     re.IGNORECASE,
 )
 _NOT_AFTER = re.compile(
     r"^[\s$*.)\]\\,]{0,10}(?:isn['\u2019]t|is not|was not|cannot be|can['\u2019]t be)\b", re.IGNORECASE
 )
 _RETRACTED = re.compile(
-    r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)(?: clearly| obviously| actually)?"
-    r" (?:wrong|incorrect|not (?:right|correct)|a mistake|an error|mistaken)|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b"
-    r"|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
+    r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)"
+    r"(?: clearly| obviously| actually)? (?:wrong|incorrect|not (?:right|correct)|a mistake|an error|mistaken)"
+    r"|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
     re.IGNORECASE,
 )
 
@@ -155,7 +156,7 @@ def _joined_boxes(body: str, boxes: list[tuple[int, int, int]]) -> list[str]:
 
 
 def _boxes(text: str) -> tuple[list[tuple[int, int, int]], int]:
-    """Outermost balanced boxes as (command start, content start, content end), and where an unclosed one starts (-1: none is)."""
+    """Outermost balanced boxes (command start, content start, content end); where an unclosed one starts, or -1."""
     boxes: list[tuple[int, int, int]] = []
     stack: list[tuple[int, int]] = []  # (command start or -1 for a plain brace, content start)
     for match in _BOX_TOKENS.finditer(text):
@@ -210,8 +211,9 @@ _MATH_LIST = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s])[.!](?=\s|$|\*|\")|\n|(?<=\w)\?|;")
 _TRAILING_CLAUSE = re.compile(
-    r",?\s+(?:because|since|which|as we|as shown|as required|so that|when|where|if|after|given|but|hence|thus|therefore|making|in this case)\b"
-    r"|,\s+(?:so|not|and not|the|we|i|this|that|rather)\b|\s+(?:not|rather than|instead of)\s|\s+\(?(?:because|since)\b",
+    r",?\s+(?:because|since|which|as we|as shown|as required|so that|when|where|if|after|given|but|hence|thus"
+    r"|therefore|making|in this case)\b|,\s+(?:so|not|and not|the|we|i|this|that|rather)\b"
+    r"|\s+(?:not|rather than|instead of)\s|\s+\(?(?:because|since)\b",
     re.IGNORECASE,
 )
 
@@ -248,12 +250,14 @@ _WORDED_NUMBER = re.compile(
     r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
 )
 _CONCLUSION = re.compile(
-    r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means|that means|consequently)\b",
+    r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means"
+    r"|that means|consequently)\b",
     re.IGNORECASE,
 )
 _NO_CONCLUSION = re.compile(
-    r"\?|\b(?:not|n['\u2019]t|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least|at most"
-    r"|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear|wrong|incorrect)\b|n['\u2019]t\b",
+    r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
+    r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
+    r"|wrong|incorrect)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import TAIL, find_answer, strip_thinking
-from mindgap_data.verify.latex import Unreadable, normalise
+from mindgap_data.verify.latex import UnreadableError, normalise
 from mindgap_data.verify.structure import Option, read_option, words_of
 
 LETTERS = "ABCDEFGHIJ"
@@ -54,7 +54,7 @@ def letter_of(text: str, choices: Mapping[str, str]) -> str | None:
     """The letter ``text`` gives, alone, before its value, or by the value of exactly one choice."""
     try:
         text = normalise(text)
-    except Unreadable:
+    except UnreadableError:
         return None
     option = read_option(text.upper() if len(text) <= 3 else text)
     if option is not None and (not choices or option.letter in choices):
@@ -114,7 +114,7 @@ def _marked(problem: str) -> dict[str, str]:
 def _same_choice(value: str, text: str) -> bool:
     try:
         value = normalise(value)
-    except Unreadable:
+    except UnreadableError:
         return False
     return value == text or (bool(words_of(text)) and words_of(value) == words_of(text))
 

@@ -103,7 +103,7 @@ class CodeVerifier:
             known = ", ".join(("auto", *sandbox.ISOLATIONS))
             raise UserError(f"verifier 'code': isolation {self.isolation!r} is not one of {known}")
         found = sandbox.strongest_isolation() if self.isolation == "auto" else self.isolation
-        if not sandbox.works(found):  # type: ignore[arg-type]
+        if not sandbox.works(found):
             raise UserError(
                 f"verifier 'code': isolation {self.isolation!r} does not work on this machine; "
                 "install bubblewrap, allow user namespaces, or pass isolation=auto"

@@ -3,18 +3,19 @@ r"""Whether two mathematical answers say the same: by kind of answer first, by v
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from mindgap_data.verify.expression import (
     Node,
-    TooBig,
-    Unsupported,
+    TooBigError,
+    UnsupportedError,
     approximate,
     equal,
     parse,
     ratio,
     rational,
 )
-from mindgap_data.verify.latex import Unreadable, compact, normalise
+from mindgap_data.verify.latex import UnreadableError, compact, normalise
 from mindgap_data.verify.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
 from mindgap_data.verify.structure import (
     Answer,
@@ -40,8 +41,8 @@ def same_answer(gold: str, other: str) -> bool:
     """Whether ``other`` says what ``gold`` does, both as they were found.
 
     Raises:
-        Unreadable: either is too long or hides what it says.
-        TooBig: comparing them would need numbers out of bounds.
+        UnreadableError: either is too long or hides what it says.
+        TooBigError: comparing them would need numbers out of bounds.
     """
     return _same(normalise(gold), normalise(other), 0)
 
@@ -217,7 +218,7 @@ def _values(relation: Relation) -> list[str]:
 
 def _consistent(sides: Sequence[str]) -> bool:
     """Whether sides said to be equal are: exactly, or one as a rounding of the other."""
-    return all(_close(left, right) for left, right in zip(sides, sides[1:], strict=False))
+    return all(_close(left, right) for left, right in pairwise(sides))
 
 
 def _close(left: str, right: str) -> bool:
@@ -440,7 +441,7 @@ def _value_node(side: Quantity | Formula) -> Node | None:
 def _node(text: str) -> Node | None:
     try:
         return parse(text)
-    except Unsupported:
+    except UnsupportedError:
         return None
 
 
@@ -455,7 +456,7 @@ def value_of(text: str) -> Quantity | None:
             return answer
         node = _node(answer.text) if isinstance(answer, Formula) else None
         value = approximate(node) if node is not None else None
-    except (Unreadable, TooBig):
+    except (UnreadableError, TooBigError):
         return None
     if value is None or value.imag or not isinstance(answer, Formula):
         return None

@@ -22,15 +22,15 @@ AGREEING = 40
 POINTS = 6
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """Not an expression this parser reads."""
 
 
-class TooBig(Exception):
+class TooBigError(Exception):
     """Evaluating it would take more memory or time than an answer is worth."""
 
 
-class Undefined(Exception):
+class UndefinedError(Exception):
     """No real value at this point."""
 
 
@@ -116,10 +116,10 @@ def parse(text: str) -> Node:
     """The expression ``text`` is.
 
     Raises:
-        Unsupported: it is no expression of algebra, or beyond the bounds on tokens and nesting.
+        UnsupportedError: it is no expression of algebra, or beyond the bounds on tokens and nesting.
     """
     if _LONG_WORD.search(text):
-        raise Unsupported("words")
+        raise UnsupportedError("words")
     return _Parser(_tokenise(text)).whole()
 
 
@@ -127,7 +127,7 @@ def equal(left: Node, right: Node) -> bool | None:
     """Whether two expressions are equal; None when no point told.
 
     Raises:
-        TooBig: a number in either grows beyond ``MAX_BITS``.
+        TooBigError: a number in either grows beyond ``MAX_BITS``.
     """
     exact = _rational(left), _rational(right)
     if None not in exact:
@@ -140,7 +140,7 @@ def equal(left: Node, right: Node) -> bool | None:
     for point in _points(names):
         try:
             values = _number(left, point, not is_complex), _number(right, point, not is_complex)
-        except (Undefined, ZeroDivisionError):
+        except (UndefinedError, ZeroDivisionError):
             continue
         if not _agree(*values):
             return False
@@ -157,7 +157,7 @@ def ratio(left: Node, right: Node) -> float | None:
     for point in _points(names):
         try:
             above, below = _number(left, point, True), _number(right, point, True)
-        except (Undefined, ZeroDivisionError):
+        except (UndefinedError, ZeroDivisionError):
             continue
         if below == 0 or above == 0:
             return None
@@ -178,7 +178,7 @@ def approximate(node: Node) -> complex | None:
         return None
     try:
         return complex(_number(node, {}, False))
-    except (Undefined, ZeroDivisionError, OverflowError):
+    except (UndefinedError, ZeroDivisionError, OverflowError):
         return None
 
 
@@ -189,7 +189,7 @@ def _tokenise(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or len(tokens) >= MAX_TOKENS:
-            raise Unsupported("symbols")
+            raise UnsupportedError("symbols")
         kind = str(match.lastgroup)
         tokens.append((kind, match.group(kind)))
         at = match.end()
@@ -208,7 +208,7 @@ class _Parser:
     def whole(self) -> Node:
         node = self.sum()
         if self.at != len(self.tokens):
-            raise Unsupported("trailing tokens")
+            raise UnsupportedError("trailing tokens")
         return node
 
     def peek(self) -> tuple[str, str]:
@@ -222,12 +222,12 @@ class _Parser:
 
     def need(self, value: str) -> None:
         if not self.take(value):
-            raise Unsupported(f"no {value}")
+            raise UnsupportedError(f"no {value}")
 
     def sum(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unsupported("nesting")
+            raise UnsupportedError("nesting")
         terms = [self.signed()]
         while self.peek()[1] in {"+", "-"} and self.peek()[0] == "symbol":
             terms.append(self.signed())
@@ -255,7 +255,7 @@ class _Parser:
             elif self.starts_factor():
                 right, right_number = self.power()
                 if right_number and (number or kind == "number"):
-                    raise Unsupported("two numbers side by side")
+                    raise UnsupportedError("two numbers side by side")
                 mixed = number and right.kind == "div" and all(a.kind == "num" for a in right.args)
                 node, number = Node("add" if mixed else "mul", (node, right)), False
             else:
@@ -290,7 +290,7 @@ class _Parser:
             if self.take("!"):
                 node, bare = Node("fact", (node,)), False
             elif self.take("%"):
-                raise Unsupported("percent")
+                raise UnsupportedError("percent")
             elif self.take("^"):
                 node, bare = Node("pow", (node, self.argument())), False
             else:
@@ -311,7 +311,7 @@ class _Parser:
         return self.atom()
 
     def fail(self) -> Node:
-        raise Unsupported("argument")
+        raise UnsupportedError("argument")
 
     def atom(self) -> Node:
         kind, value = self.peek()
@@ -334,11 +334,11 @@ class _Parser:
             return Node("abs", (node,))
         if kind == "command":
             return self.command(value)
-        raise Unsupported(f"no value at {value!r}")
+        raise UnsupportedError(f"no value at {value!r}")
 
     def variable(self, letter: str) -> Node:
         if letter in "fgh" and self.peek() == ("symbol", "("):
-            raise Unsupported("a function's name")
+            raise UnsupportedError("a function's name")
         if self.peek() == ("symbol", "_"):
             return Node("var", name=letter + self.subscript())
         return Node({"e": "e", "i": "i"}.get(letter, "var"), name=letter)
@@ -349,13 +349,13 @@ class _Parser:
             kind, value = self.peek()
             self.at += 1
             if kind not in {"number", "letter"} or (kind == "number" and len(value) > 1):
-                raise Unsupported("subscript")
+                raise UnsupportedError("subscript")
             return "_" + value
         parts = []
         while not self.take("}"):
             kind, value = self.peek()
             if kind == "end":
-                raise Unsupported("subscript")
+                raise UnsupportedError("subscript")
             parts.append(value)
             self.at += 1
         return "_" + "".join(parts)
@@ -377,7 +377,7 @@ class _Parser:
             return self.function(name)
         if name in _GREEK:
             return Node("var", name=name + (self.subscript() if self.peek() == ("symbol", "_") else ""))
-        raise Unsupported(f"\\{name}")
+        raise UnsupportedError(f"\\{name}")
 
     def root(self) -> Node:
         index = Node("num", value=Fraction(2))
@@ -396,7 +396,7 @@ class _Parser:
                 self.at += 1
                 base = (self.argument(),)
         if base and name != "log":
-            raise Unsupported("subscript of a function")
+            raise UnsupportedError("subscript of a function")
         argument = self.function_argument()
         if exponent is not None and _rational(exponent) == -1 and name in {"sin", "cos", "tan"}:
             return Node("func", (argument,), name="arc" + name)
@@ -416,13 +416,13 @@ class _Parser:
 def _number_value(text: str) -> Fraction:
     text = text.replace(",", "")
     if len(text) > 400:
-        raise Unsupported("digits")
+        raise UnsupportedError("digits")
     return Fraction(text if not text.startswith(".") else "0" + text)
 
 
 def _bounded(value: Fraction) -> Fraction:
     if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
-        raise TooBig("digits")
+        raise TooBigError("digits")
     return value
 
 
@@ -447,7 +447,7 @@ def _exact_power(values: list[Fraction]) -> Fraction | None:
         return _exact_root([base, 1 / exponent]) if exponent.numerator == 1 else None
     bits = base.numerator.bit_length() + base.denominator.bit_length()
     if base not in (0, 1, -1) and bits * abs(exponent.numerator) > MAX_BITS:
-        raise TooBig("power")
+        raise TooBigError("power")
     if base == 0 and exponent < 0:
         return None
     return Fraction(base ** (exponent.numerator if base not in (1, -1) else exponent.numerator % 2))
@@ -481,7 +481,7 @@ def _exact_factorial(values: list[Fraction]) -> Fraction | None:
     if value.denominator != 1 or value < 0:
         return None
     if value > 3_000:
-        raise TooBig("factorial")
+        raise TooBigError("factorial")
     return Fraction(factorial(int(value)))
 
 
@@ -491,7 +491,7 @@ def _exact_binomial(values: list[Fraction]) -> Fraction | None:
     if any(value.denominator != 1 or value < 0 for value in values):
         return None
     if max(values) > 10_000:
-        raise TooBig("binomial")
+        raise TooBigError("binomial")
     return Fraction(comb(int(values[0]), int(values[1])))
 
 
@@ -544,15 +544,15 @@ def _number(node: Node, point: dict[str, Any], real: bool) -> Any:
     """Numeric value at a point, ``DIGITS`` digits.
 
     Raises:
-        Undefined: outside the domain (with ``real``: where a real function turns complex).
-        TooBig: out of bounds.
+        UndefinedError: outside the domain (with ``real``: where a real function turns complex).
+        TooBigError: out of bounds.
     """
     from mpmath import mp
 
     with mp.workdps(DIGITS):
         value = _evaluate(node, point, real)
         if not mp.isfinite(value):
-            raise Undefined("not finite")
+            raise UndefinedError("not finite")
         return value
 
 
@@ -569,11 +569,11 @@ def _evaluate(node: Node, point: dict[str, Any], real: bool) -> Any:
     values = [_evaluate(arg, point, real) for arg in node.args]
     value = _function(node.name, values) if node.kind == "func" else _NUMERIC[node.kind](values)
     if not mp.isfinite(value):
-        raise Undefined("not finite")
+        raise UndefinedError("not finite")
     if value and abs(mp.log(abs(value), 2)) > MAX_BITS:
-        raise TooBig("magnitude")
+        raise TooBigError("magnitude")
     if real and abs(mp.im(value)) > mp.mpf(10) ** -AGREEING * (1 + abs(value)):
-        raise Undefined("complex")
+        raise UndefinedError("complex")
     return mp.re(value) if real else value
 
 
@@ -582,10 +582,10 @@ def _function(name: str, values: list[Any]) -> Any:
 
     argument = values[0]
     if abs(argument) > 10**6:
-        raise TooBig("argument")
+        raise TooBigError("argument")
     if name in {"log", "ln", "lg"}:
         if argument == 0:
-            raise Undefined("log 0")
+            raise UndefinedError("log 0")
         # \log without a base is left as one of its own: it may be 10 or e, and must equal itself only.
         base = values[1] if len(values) > 1 else {"ln": mp.e, "lg": mp.mpf(10), "log": mp.mpf(10)}[name]
         return mp.log(argument) / mp.log(base)
@@ -602,10 +602,10 @@ def _numeric_power(values: list[Any]) -> Any:
     base, exponent = values
     if base == 0:
         if mp.re(exponent) <= 0:
-            raise Undefined("0 to the power 0 or less")
+            raise UndefinedError("0 to the power 0 or less")
         return mp.mpf(0)
     if abs(exponent) > 10**6 or abs(exponent * mp.log(base)) > MAX_BITS:
-        raise TooBig("power")
+        raise TooBigError("power")
     return base**exponent
 
 
@@ -614,7 +614,7 @@ def _numeric_root(values: list[Any]) -> Any:
 
     base, index = values
     if index == 0:
-        raise Undefined("root 0")
+        raise UndefinedError("root 0")
     if mp.im(base) == 0 and mp.re(base) < 0 and mp.im(index) == 0 and mp.re(index) % 2 == 1:
         return -((-mp.re(base)) ** (1 / index))
     return _numeric_power([base, 1 / index])
@@ -624,9 +624,9 @@ def _numeric_factorial(values: list[Any]) -> Any:
     from mpmath import mp
 
     if abs(values[0]) > 3_000:
-        raise TooBig("factorial")
+        raise TooBigError("factorial")
     if mp.isint(values[0]) and mp.re(values[0]) < 0:
-        raise Undefined("factorial")
+        raise UndefinedError("factorial")
     return mp.factorial(values[0])
 
 
@@ -634,7 +634,7 @@ def _numeric_binomial(values: list[Any]) -> Any:
     from mpmath import mp
 
     if max(abs(values[0]), abs(values[1])) > 3_000:
-        raise TooBig("binomial")
+        raise TooBigError("binomial")
     return mp.binomial(*values)
 
 

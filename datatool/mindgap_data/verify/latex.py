@@ -6,7 +6,7 @@ import unicodedata
 MAX_TEXT = 5_000
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """An answer that is not to be read: too long, or with characters that hide what it says."""
 
 
@@ -76,7 +76,8 @@ _SYNONYMS = (
     (re.compile(r"(?<![\\A-Za-z])U(?= *[\[(])(?<=[\])] U)|(?<=[\])])U(?=[\[(])"), r"\\cup "),
 )  # fmt: skip
 _JOIN = re.compile(
-    r",? *\\text *\{ *,? *(and|or) *\} *,?|,? +(?<![A-Za-z])(and|or)(?![A-Za-z]) +|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
+    r",? *\\text *\{ *,? *(and|or) *\} *,?|,? +(?<![A-Za-z])(and|or)(?![A-Za-z]) +"
+    r"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
 )
 _WRAPPED = re.compile(r"\{([^{}]*)\}")
 
@@ -85,13 +86,13 @@ def normalise(text: str) -> str:
     """``text`` in one spelling; alternatives are joined by " or ", lists by ", ".
 
     Raises:
-        Unreadable: longer than ``MAX_TEXT``, or with control or reordering characters.
+        UnreadableError: longer than ``MAX_TEXT``, or with control or reordering characters.
     """
     if len(text) > MAX_TEXT:
-        raise Unreadable(f"an answer of {len(text)} characters")
+        raise UnreadableError(f"an answer of {len(text)} characters")
     text = _INVISIBLE.sub("", text)
     if _HIDING.search(text):
-        raise Unreadable("control or reordering characters")
+        raise UnreadableError("control or reordering characters")
     text = _spell_characters(text)
     text = _undollar(text)
     text = _SPACES.sub(" ", text)

@@ -75,7 +75,8 @@ def _build(spec: str, found: Any, options: Mapping[str, Any]) -> Verifier:
             raise UserError(f"verifier {spec!r}: {found!r} is not a function (response, answer, row) -> Verdict")
         if options:
             raise UserError(f"verifier {spec!r}: a function takes no options, got {', '.join(sorted(options))}")
-        return found  # type: ignore[no-any-return]
+        verifier: Verifier = found
+        return verifier
     try:
         inspect.signature(found).bind(**options)
     except TypeError as error:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, closing_number, find_answer, last_boxed, stated_after_box
 from mindgap_data.verify.choice import choices_of, value_of
-from mindgap_data.verify.latex import Unreadable, normalise
+from mindgap_data.verify.latex import UnreadableError, normalise
 from mindgap_data.verify.plain import Quantity, parse_plain, same_quantity
 from mindgap_data.verify.structure import Option, read_option
 
@@ -82,18 +82,18 @@ def gold_answer(answer: str) -> str:
 def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
     """Verdict on an answer that was found; letters and values of a multiple choice stand for each other."""
     from mindgap_data.verify.equality import same_answer
-    from mindgap_data.verify.expression import TooBig
+    from mindgap_data.verify.expression import TooBigError
 
     try:
         normalise(gold)
-    except Unreadable:
+    except UnreadableError:
         return Verdict.CORRECT if gold == other else Verdict.CHECKER_ERROR
     try:
         pairs = _with_choices(gold, other, row)
         return Verdict.CORRECT if any(same_answer(left, right) for left, right in pairs) else Verdict.WRONG
-    except Unreadable:
+    except UnreadableError:
         return Verdict.WRONG
-    except (TooBig, RecursionError):
+    except (TooBigError, RecursionError):
         return Verdict.CHECKER_ERROR
 
 

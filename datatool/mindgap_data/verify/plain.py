@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mindgap_data.verify.units import Unit, parse_unit
+from mindgap_data.verify.units import NO_UNIT, Unit, parse_unit
 
 MAX_TEXT = 1_200
 MAX_DIGITS = 400
@@ -42,7 +42,7 @@ class Quantity:
     """A plain number and what it counts."""
 
     value: Fraction
-    unit: Unit = Unit()
+    unit: Unit = NO_UNIT
     # digits after the point of a number written as a decimal; None for integers and fractions
     decimals: int | None = None
 
@@ -97,7 +97,8 @@ def rounds_to(decimal: Quantity, value: Fraction) -> bool:
     if not decimal.decimals or _terminates(value.denominator):
         return False
     written = abs(decimal.value) * 10**decimal.decimals
-    return written >= 10 ** (SIGNIFICANT - 1) and abs(decimal.value - value) * 10**decimal.decimals * 2 <= 1
+    off = abs(decimal.value - value) * 10**decimal.decimals
+    return bool(written >= 10 ** (SIGNIFICANT - 1) and 2 * off <= 1)
 
 
 def _terminates(denominator: int) -> bool:

@@ -170,7 +170,8 @@ def _wrapper(isolation: Isolation, scratch: Path, limits: Limits, *programs: str
         bwrap, *space, "--die-with-parent", "--new-session", "--clearenv",
         *(part for name, value in _ENVIRONMENT.items() for part in ("--setenv", name, value)),
         "--setenv", "HOME", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev",
-        "--perms", "1777", "--size", size, "--tmpfs", "/tmp", "--perms", "1777", "--size", "65536", "--tmpfs", "/dev/shm",
+        "--perms", "1777", "--size", size, "--tmpfs", "/tmp",
+        "--perms", "1777", "--size", "65536", "--tmpfs", "/dev/shm",
         "--ro-bind-try", str(scratch / "source"), "/source", "--chdir", "/tmp", "--",
     ]  # fmt: skip
 

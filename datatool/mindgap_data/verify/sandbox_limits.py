@@ -1,4 +1,6 @@
-"""Sets the limits of one program and becomes it. Standalone: executed with ``python -I -c``, standard library only.
+"""Sets the limits of one program and becomes it.
+
+Standalone: executed with ``python -I -c``, standard library only.
 
 Arguments: a JSON object {"rlimits": {name: value}, "uid": int or null}, then the command.
 """

@@ -1,4 +1,6 @@
-"""Runs one command and leaves no process of it behind. Standalone: executed with ``python -I -c``, standard library only.
+"""Runs one command and leaves no process of it behind.
+
+Standalone: executed with ``python -I -c``, standard library only.
 
 Arguments: seconds, then the command. Exit status: 0 when the command's is 0, 124 out of time, else 1.
 """

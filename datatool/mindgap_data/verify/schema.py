@@ -63,9 +63,9 @@ class JsonVerifier:
 
 def _against(schema: Any, value: Any) -> Verdict:
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import _WrappedReferencingError
     from jsonschema.validators import validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     if not _is_schema(schema):
         return Verdict.CHECKER_ERROR
@@ -73,7 +73,7 @@ def _against(schema: Any, value: Any) -> Verdict:
     validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
     try:
         return Verdict.CORRECT if validator.is_valid(value) else Verdict.WRONG
-    except (_WrappedReferencingError, re.error, RecursionError):
+    except (Unresolvable, re.error, RecursionError):
         return Verdict.CHECKER_ERROR
 
 
@@ -81,10 +81,10 @@ def _is_schema(schema: Any) -> bool:
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
 
-    if not isinstance(schema, Mapping | bool):
+    if not isinstance(schema, dict | bool):
         return False
     try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)  # type: ignore[arg-type]
     except (SchemaError, RecursionError):
         return False
     return True

@@ -96,7 +96,8 @@ _OPTION = re.compile(
 _BARE_OPTION = re.compile(r"(?:(?:option|choice) +)?([A-J])", re.IGNORECASE)
 _TEXT_GROUP = re.compile(r"\\text *\{([^{}]*)\}")
 _BASED = re.compile(
-    r"([0-9A-F]+)_\{? *(?:\\text *\{)? *([0-9]{1,2}|[a-z]+) *\}?\}?|([0-9A-F]+) *\(?(?:in )?base[- ]([0-9]{1,2}|[a-z]+)\)?"
+    r"([0-9A-F]+)_\{? *(?:\\text *\{)? *([0-9]{1,2}|[a-z]+) *\}?\}?"
+    r"|([0-9A-F]+) *\(?(?:in )?base[- ]([0-9]{1,2}|[a-z]+)\)?"
 )
 _MATRIX = re.compile(
     r"[\[(|]? *\\begin *\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end *\{\1\} *[\])|]?", re.DOTALL
@@ -322,7 +323,7 @@ def _read_formula(text: str) -> Formula:
     for pattern in (_TRAILING_TEXT, _TRAILING_WORDS):
         match = pattern.fullmatch(text)
         behind = parse_unit(" " + match[2]) if match else None
-        if match and behind is not None and not behind.scale != 1:
+        if match and behind is not None and behind.scale == 1:
             return Formula(match[1].strip(), behind if unit.bare else unit)
     percent = re.fullmatch(r"(.*[0-9})]) *\\?%", text)
     if percent:

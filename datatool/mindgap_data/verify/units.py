@@ -172,6 +172,9 @@ class Unit:
         return not self.percent and self.dimensions == () and not self.words
 
 
+NO_UNIT = Unit()
+
+
 def parse_unit(text: str) -> Unit | None:
     """The unit ``text`` is, or None when it is something else (an operator, a variable, more numbers)."""
     text = text.strip()
