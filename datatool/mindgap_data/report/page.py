@@ -10,7 +10,7 @@ from typing import Any
 
 from mindgap_data.files import AtomicWriter
 
-SCRIPTS = ("base.js", "charts.js", "overview.js", "rows.js", "main.js")
+SCRIPTS = ("base.js", "charts.js", "overview.js", "texts.js", "rows.js", "main.js")
 ROWS_PER_BLOCK = 200
 
 

@@ -2,7 +2,13 @@
 const DATA = JSON.parse(document.getElementById("summary").textContent);
 const TIERS = DATA.tiers;
 const GROUPS = [...TIERS, "all"];
-const TIER_COLORS = { self: "var(--self)", guided: "var(--guided)", expert: "var(--expert)", all: "var(--text)", run: "var(--chosen)" };
+const TIER_COLORS = {
+  self: "var(--self)",
+  guided: "var(--guided)",
+  expert: "var(--expert)",
+  all: "var(--text)",
+  run: "var(--chosen)",
+};
 
 // Everything that comes from data goes through text nodes; nothing here ever parses markup.
 function el(tag, attributes, ...children) {
@@ -16,8 +22,10 @@ function svg(tag, attributes, ...children) {
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name === "on") for (const [event, handler] of Object.entries(value)) node.addEventListener(event, handler);
-    else if (name === "css") for (const [property, setting] of Object.entries(value)) node.style.setProperty(property, setting);
-    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+    else if (name === "css")
+      for (const [property, setting] of Object.entries(value)) node.style.setProperty(property, setting);
+    else if (value !== null && value !== undefined && value !== false)
+      node.setAttribute(name, value === true ? "" : value);
   }
   for (const child of children.flat()) if (child !== null && child !== undefined) node.append(child);
   return node;
@@ -31,7 +39,8 @@ function number(value, digits = 3) {
 }
 
 const count = (value) => value.toLocaleString("en-US");
-const percent = (value, digits = 1) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)}%`);
+const percent = (value, digits = 1) =>
+  value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)}%`;
 const signed = (value, digits = 3) => (value > 0 ? "+" : "") + number(value, digits);
 
 function range(interval, show = number) {
@@ -56,7 +65,11 @@ function setUpTheme() {
   const button = document.getElementById("theme");
   const names = ["auto", "light", "dark"];
   let current = "auto";
-  try { current = names.includes(localStorage.getItem("mindgap-theme")) ? localStorage.getItem("mindgap-theme") : "auto"; } catch (error) { /* storage is off for files in some browsers */ }
+  try {
+    current = names.includes(localStorage.getItem("mindgap-theme")) ? localStorage.getItem("mindgap-theme") : "auto";
+  } catch (error) {
+    /* storage is off for files in some browsers */
+  }
   const apply = () => {
     if (current === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = current;
@@ -64,7 +77,11 @@ function setUpTheme() {
   };
   button.addEventListener("click", () => {
     current = names[(names.indexOf(current) + 1) % names.length];
-    try { localStorage.setItem("mindgap-theme", current); } catch (error) { /* as above */ }
+    try {
+      localStorage.setItem("mindgap-theme", current);
+    } catch (error) {
+      /* as above */
+    }
     apply();
     document.dispatchEvent(new Event("themechange"));
   });
