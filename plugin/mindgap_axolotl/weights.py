@@ -68,9 +68,7 @@ def missing_log_probs(
             "use expert_behavior: dft or unit"
         )
     if options.kl_coef > 0 and policy is None:
-        return (
-            f"policy_logprobs is missing in a {tier} row, and kl_coef: {options.kl_coef:g} needs them; set kl_coef: 0"
-        )
+        return f"policy_logprobs is missing, and kl_coef: {options.kl_coef:g} needs them in every row; set kl_coef: 0"
     return None
 
 

@@ -1,0 +1,133 @@
+"""Expectations by full enumeration: every sequence of a tiny model, weighed by the behaviour policy's probability."""
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+import torch
+from mindgap_axolotl.head import Head
+from mindgap_axolotl.loss import weighted_nll
+from mindgap_axolotl.options import LossOptions
+from mindgap_axolotl.weights import TokenFields
+from torch import Tensor
+
+VOCABULARY, LENGTH = 3, 4
+SEQUENCES = torch.tensor(list(itertools.product(range(VOCABULARY), repeat=LENGTH)))  # [81, 4]
+REWARD = torch.tensor([float(1 + 2 * (s.sum() % 3 == 0) + s[0]) for s in SEQUENCES], dtype=torch.float64)
+
+
+@dataclass
+class Model:
+    """An autoregressive model over three tokens: the state is a table by the last two tokens."""
+
+    table: Tensor  # [4, 4, H]
+    weight: Tensor  # [3, H]
+
+    @classmethod
+    def random(cls, seed: int) -> "Model":
+        generator = torch.Generator().manual_seed(seed)
+        table, weight = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((4, 4, 5), (3, 5)))
+        return cls(table.requires_grad_(), weight.requires_grad_())
+
+    def states(self, sequences: Tensor) -> Tensor:
+        """[S, T, H] state that predicts each token."""
+        past = torch.nn.functional.pad(sequences, (2, 0), value=VOCABULARY)
+        return self.table[past[:, :-2], past[:, 1:-1]]
+
+    def log_probs(self) -> Tensor:
+        """[81, 4] of every sequence."""
+        p = (self.states(SEQUENCES) @ self.weight.T).log_softmax(-1)
+        return p.gather(-1, SEQUENCES[..., None])[..., 0]
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, (self.table, self.weight))])
+
+
+POLICY, BEHAVIOR = Model.random(0), Model.random(1)
+MU = BEHAVIOR.log_probs().detach()
+PI = POLICY.log_probs().detach()
+
+
+def expected_gradient(mu: Tensor, **options) -> Tensor:
+    """Mean over y ~ mu of reward(y) times the gradient of the loss of y, summed over its tokens.
+
+    Each sequence is a call of its own, as the samples of a batch are independent.
+    """
+    total = torch.zeros(POLICY.table.numel() + POLICY.weight.numel(), dtype=torch.float64)
+    for s, sequence in enumerate(SEQUENCES):
+        fields = TokenFields(
+            torch.zeros(LENGTH, dtype=torch.int64), mu[s], mu[s], torch.zeros(LENGTH, dtype=torch.int64)
+        )
+        states = POLICY.states(sequence[None])[0]
+        loss = weighted_nll(states, Head(POLICY.weight), sequence, fields, LossOptions(**options), 1.0).loss
+        total += mu[s].sum().exp() * REWARD[s] * POLICY.gradient(loss)
+    return total
+
+
+def on_policy_gradient() -> Tensor:
+    """Gradient of -E_{y ~ pi}[reward(y)], exact: what REINFORCE estimates without bias."""
+    return POLICY.gradient(-(POLICY.log_probs().sum(1).exp() * REWARD).sum())
+
+
+def test_every_sequence_is_listed():
+    torch.testing.assert_close(MU.sum(1).exp().sum(), torch.tensor(1.0, dtype=torch.float64))
+    assert not torch.allclose(MU, PI, atol=0.1)
+
+
+def test_unclipped_sequence_weights_give_exactly_the_on_policy_gradient():
+    found = expected_gradient(MU, level="sequence", clip="none")
+    torch.testing.assert_close(found, on_policy_gradient(), rtol=1e-9, atol=1e-12)
+
+
+def test_without_weights_the_gradient_is_that_of_the_behaviour_policy_s_data():
+    found = expected_gradient(MU, preset="sft")
+    expected = POLICY.gradient(-(MU.sum(1).exp() * REWARD * POLICY.log_probs().sum(1)).sum())
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(found, on_policy_gradient(), rtol=0.1)
+
+
+def test_unclipped_token_weights_have_their_stated_bias_and_no_other():
+    """E_mu[R sum_t w_t grad p_t]: the prefix and the rest are the behaviour's, only token t is the policy's.
+
+    The sequence weight is w_t times the product of the other ratios; leaving that product out is the
+    bias. Enumerated here from the definition, with nothing of the package.
+    """
+    found = expected_gradient(MU, level="token", clip="none")
+    mixed = (MU.sum(1)[:, None] - MU + PI).exp()  # mu of the other tokens times pi of token t
+    torch.testing.assert_close(
+        found, POLICY.gradient(-(mixed * REWARD[:, None] * POLICY.log_probs()).sum()), rtol=1e-9, atol=1e-12
+    )
+    bias = found - on_policy_gradient()
+    others = ((PI - MU).sum(1, keepdim=True) - (PI - MU)).exp()
+    stated = POLICY.gradient((mixed * (others - 1) * REWARD[:, None] * POLICY.log_probs()).sum())
+    torch.testing.assert_close(bias, stated, rtol=1e-9, atol=1e-12)
+    assert bias.norm() > 0.05 * on_policy_gradient().norm()
+
+
+@pytest.mark.parametrize("level", ["token", "sequence", "geometric"])
+def test_on_its_own_samples_every_level_gives_the_on_policy_gradient(level):
+    found = expected_gradient(PI, level=level, clip="none")
+    torch.testing.assert_close(found, on_policy_gradient(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("clip_max", [1.0, 2.0, 8.0])
+def test_truncation_biases_by_exactly_the_mass_it_cuts(clip_max):
+    exact = on_policy_gradient()
+    found = expected_gradient(MU, level="sequence", clip="truncate", clip_max=clip_max)
+    ratio = (PI - MU).sum(1).exp()
+    cut = MU.sum(1).exp() * (ratio - ratio.clamp(max=clip_max)) * REWARD
+    torch.testing.assert_close(exact - found, POLICY.gradient(-(cut * POLICY.log_probs().sum(1)).sum()))
+    assert cut.sum() > 0
+
+
+def test_dft_on_its_own_samples_sharpens_the_policy():
+    """E_pi[sg(pi) grad log pi] = grad sum pi^2 / 2 for a single token: the paper's preset is no correction."""
+    logits = torch.randn(1, 5, dtype=torch.float64, requires_grad=True)
+    identity, found = torch.eye(5, dtype=torch.float64), torch.zeros(1, 5, dtype=torch.float64)
+    pi = logits.softmax(-1)
+    for token in range(5):
+        nothing = torch.full((1,), torch.nan)
+        fields = TokenFields(torch.zeros(1, dtype=torch.int64), nothing, nothing, torch.zeros(1, dtype=torch.int64))
+        loss = weighted_nll(logits, Head(identity), torch.tensor([token]), fields, LossOptions(preset="paper")).loss
+        found += pi.detach()[0, token] * torch.autograd.grad(loss, logits)[0]
+    torch.testing.assert_close(found, torch.autograd.grad(-(pi**2).sum() / 2, logits)[0])
