@@ -122,7 +122,7 @@ class ParquetFile:
         return int(self._open().metadata.num_rows)
 
     def _values(self) -> Iterator[dict[str, Any]]:
-        from pyarrow import ArrowException  # type: ignore[import-untyped]
+        from pyarrow import ArrowException
 
         try:
             for batch in self._open().iter_batches(batch_size=_BATCH):
@@ -133,7 +133,7 @@ class ParquetFile:
     def _open(self) -> Any:
         if find_spec("pyarrow") is None:
             raise UserError(f"{self.name}: reading parquet needs pyarrow: pip install pyarrow")
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow.parquet
 
         try:
             return pyarrow.parquet.ParquetFile(self.name, pre_buffer=False)
@@ -174,7 +174,7 @@ def _open_folder(name: str, folder: str, split: str) -> DatasetRows:
         raise UserError(f"{name}: the folder was not saved by datasets (no dataset_info.json); name a file in it")
     if find_spec("datasets") is None:
         raise UserError(f"{name}: reading this folder needs datasets: pip install datasets")
-    import datasets  # type: ignore[import-untyped]
+    import datasets
 
     try:
         dataset = datasets.load_from_disk(folder)
