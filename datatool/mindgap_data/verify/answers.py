@@ -5,7 +5,8 @@ The order of search in a response, most explicit first:
 1. the last balanced ``\boxed{}`` (several joined by "and", "or" or a comma are one list of answers);
 2. what follows the last ``####``;
 3. the last "the answer is ...", "Answer: ..." or "Final answer" heading;
-4. only where the caller allows it (a number is asked for): the number a closing sentence ends in, see
+4. a response that is nothing but one line without prose ("3/4", "B");
+5. only where the caller allows it (a number is asked for): the number a closing sentence ends in, see
    :func:`closing_number`.
 
 A statement its own sentence denies ("the answer is not 7") or its author takes back ("wait, that's
@@ -16,10 +17,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mindgap_data.verify.plain import parse_plain
+
 # An answer stands near the end; a longer text is read from here on, so no text costs more than this.
 TAIL = 200_000
 # A longer "answer" is an essay.
 MAX_ANSWER = 20_000
+MAX_BARE = 200
 
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
@@ -34,6 +38,7 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
+_PROSE = re.compile(r"\n|(?<![\\A-Za-z])[A-Za-z]{2,}[.,]?\s+\S|\s(?<![\\A-Za-z])[A-Za-z]{2,}")
 _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n['\u2019]t|\bnever|\bneither|\bcannot(?: be)?|\bwrong|\bincorrect|\brather than|\binstead of|\bexcept)"
     r"(?: (?:equal|equal to|be|simply|just|actually|the|answer|is|value|as|to))*[\s:$*(]*$",
@@ -42,7 +47,8 @@ _DENIED_BEFORE = re.compile(
 _DENIED_AFTER = re.compile(
     r"^[\s$*.)\]\\,]{0,10}(?:is|was|would be|seems|looks|cannot be|can['\u2019]t be|isn['\u2019]t|is not|was not)\s+"
     r"(?:clearly |obviously |actually |definitely )?"
-    r"(?:not|wrong|incorrect|false|impossible|too (?:big|small|large)|right\?|correct\?|the (?:right |correct )?answer\?)",
+    r"(?:not|wrong|incorrect|false|impossible"
+    r"|too (?:big|small|large)|right\?|correct\?|the (?:right |correct )?answer\?)",
     re.IGNORECASE,
 )
 _NOT_AFTER = re.compile(
@@ -61,7 +67,7 @@ class Found:
     """An answer as it stands in a response."""
 
     text: str  # never empty
-    how: Literal["boxed", "hashes", "stated", "closing"]
+    how: Literal["boxed", "hashes", "stated", "whole", "closing"]
 
 
 def strip_thinking(text: str) -> str | None:
@@ -113,7 +119,22 @@ def find_answer(response: str) -> Found | None:
     if hashes:
         return Found(_tidy(hashes), "hashes") if _tidy(hashes) else None
     stated = _last_stated(body)
-    return Found(stated, "stated") if stated else None
+    if stated:
+        return Found(stated, "stated")
+    bare = _tidy(body) if len(body) <= MAX_BARE else ""
+    return Found(bare, "whole") if bare and not _PROSE.search(bare) else None
+
+
+def closing_formula(response: str) -> str | None:
+    """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    line = body[-2000:].strip().rsplit("\n", 1)[-1].replace("**", "")
+    match = re.search(r"(?:\b(?:is|are|equals)\b|=)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))[.!]?$", line)
+    if match is None or _NO_CONCLUSION.search(re.split(r"[.!?]\s", line[: match.start()])[-1]):
+        return None
+    return (match[1] or match[2]).strip()
 
 
 def stated_after_box(response: str) -> str | None:
@@ -247,8 +268,10 @@ def _tidy(text: str) -> str:
 
 
 _WORDED_NUMBER = re.compile(
-    r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
+    r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
 )
+_ENDING = re.compile(r".*(?:\b(?:is|are|was|were|equals?)|=)\s*:?\s*(\S[^=]{0,80}?)[.!]?$")
 _CONCLUSION = re.compile(
     r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means"
     r"|that means|consequently)\b",
@@ -257,7 +280,7 @@ _CONCLUSION = re.compile(
 _NO_CONCLUSION = re.compile(
     r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
     r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect)\b|n['\u2019]t\b",
+    r"|wrong|incorrect|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
 
@@ -273,13 +296,16 @@ def closing_number(response: str) -> str | None:
     if body is None:
         return None
     lines = body[-2000:].strip().rsplit("\n", 1)
-    line = lines[-1].strip().strip("*_`# ").replace("\\$", "$")
+    line = re.sub(r"\*\*|\\[()\[\]]", "", lines[-1]).replace("\\$", "$").strip().strip("*_`# ")
     sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
     if not sentences:
         return None
     sentence = sentences[-1]
     if _NO_CONCLUSION.search(sentence) or len(sentence) > 400:
         return None
+    ending = _ENDING.search(sentence)
+    if ending and parse_plain(ending[1]) is not None:
+        return ending[1].strip()
     _, equals, right = sentence.rpartition("=")
     part = right if equals else sentence
     numbers = [match.group() for match in _WORDED_NUMBER.finditer(part)]

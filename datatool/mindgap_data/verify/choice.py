@@ -19,6 +19,9 @@ _MARK = re.compile(
     r"(?:\\text(?:bf|rm)?\s?\{|\\mathrm\s?\{|\\mathbf\s?\{|\*\*)?\(([A-J])\)\s?(?:\}|\*\*)?|(?:^|\n)\s{0,8}([A-J])[.):]\s"
 )
 _CLOSING = re.compile(r"(?:^|\s)(?:option |choice )?\**\(?([A-J])\)?\**[.)]?\**$")
+_LETTER_IS = re.compile(
+    r"\b(?:option|choice|correct one)\b[^.?\n]{0,30}?\b(?:is|:)\s*\**\(?([A-J])\)?\**\.?$", re.IGNORECASE
+)
 _IS_LETTER = re.compile(r"\b(?:option|choice|letter|answer)\s+(?:is\s+)?\**\(?([A-J])\b\)?", re.IGNORECASE)
 
 
@@ -40,7 +43,7 @@ class ChoiceVerifier:
         if gold is None:
             return Verdict.CHECKER_ERROR
         found = find_answer(response)
-        text = found.text if found else _closing_letter(response)
+        text = found.text if found else closing_letter(response)
         if text is None:
             return Verdict.NO_ANSWER
         letter = letter_of(text, choices)
@@ -119,7 +122,7 @@ def _same_choice(value: str, text: str) -> bool:
     return value == text or (bool(words_of(text)) and words_of(value) == words_of(text))
 
 
-def _closing_letter(response: str) -> str | None:
+def closing_letter(response: str) -> str | None:
     """The letter a response without a marked answer ends in: "(C)", "Option C.", or the letter alone."""
     body = strip_thinking(response)
     if body is None:
@@ -128,5 +131,8 @@ def _closing_letter(response: str) -> str | None:
     line = lines[-1].strip()
     if re.fullmatch(r"[A-Ja-j]", line):
         return line.upper()
+    named = _LETTER_IS.search(line[-200:])
+    if named and not re.search(r"\bnot\b|n't\b", line):
+        return named[1].upper()
     match = _CLOSING.search(line[-200:])
     return match[1] if match and (line.strip("*(). ") == match[1] or "(" in match[0] or "ption" in match[0]) else None

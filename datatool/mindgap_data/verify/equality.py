@@ -70,7 +70,8 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Items) or isinstance(other, Items):
         single, several = (other, gold) if isinstance(gold, Items) else (gold, other)
         assert isinstance(several, Items)
-        return len(several.items) == 1 and _same_kind(single, _canonical(read(several.items[0])), depth + 1)
+        # "1/2 or 0.5" is one answer.
+        return all(_same_kind(single, _canonical(read(item)), depth + 1) for item in several.items)
     if isinstance(gold, Matrix) and isinstance(other, Matrix):
         return _all_same(_cells(gold), _cells(other), depth) and len(gold.rows) == len(other.rows)
     if isinstance(gold, Text) and isinstance(other, Text):
@@ -427,7 +428,7 @@ def _rounded(decimal: Quantity | Formula, exact: Node) -> bool:
         return False
     digits = str(abs(int(decimal.value * 10**decimal.decimals))).lstrip("0")
     value = approximate(exact)
-    if len(digits) < SIGNIFICANT or value is None or value.imag:
+    if min(len(digits), decimal.decimals) < SIGNIFICANT or value is None or value.imag:
         return False
     return abs(float(decimal.value) - value.real) <= 0.5000001 * 10.0**-decimal.decimals
 

@@ -109,6 +109,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|\\(?P<command>[A-Za-z]+)|(?P<escaped>\\.)|(?P<letter>[A-Za-z])|(?P<symbol>[-+*/^_!(){}\[\]|%=<>,]))"
 )
+_DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\\text\{ degrees\}")
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{5,}")
 
 
@@ -118,6 +119,7 @@ def parse(text: str) -> Node:
     Raises:
         UnsupportedError: it is no expression of algebra, or beyond the bounds on tokens and nesting.
     """
+    text = _DEGREES.sub(r"(\1\\pi/180)", text)
     if _LONG_WORD.search(text):
         raise UnsupportedError("words")
     return _Parser(_tokenise(text)).whole()
@@ -134,13 +136,16 @@ def equal(left: Node, right: Node) -> bool | None:
         return exact[0] == exact[1]
     names = sorted((left.names() | right.names()) - {"i"})
     if not names:
-        return _agree(_number(left, {}, False), _number(right, {}, False))
+        try:
+            return _agree(_number(left, {}, False), _number(right, {}, False))
+        except UndefinedError:
+            return None
     is_complex = "i" in left.names() | right.names()
     agreed = 0
     for point in _points(names):
         try:
             values = _number(left, point, not is_complex), _number(right, point, not is_complex)
-        except (UndefinedError, ZeroDivisionError):
+        except UndefinedError:
             continue
         if not _agree(*values):
             return False
@@ -157,7 +162,7 @@ def ratio(left: Node, right: Node) -> float | None:
     for point in _points(names):
         try:
             above, below = _number(left, point, True), _number(right, point, True)
-        except (UndefinedError, ZeroDivisionError):
+        except UndefinedError:
             continue
         if below == 0 or above == 0:
             return None
@@ -178,7 +183,7 @@ def approximate(node: Node) -> complex | None:
         return None
     try:
         return complex(_number(node, {}, False))
-    except (UndefinedError, ZeroDivisionError, OverflowError):
+    except (UndefinedError, OverflowError):
         return None
 
 
@@ -550,7 +555,10 @@ def _number(node: Node, point: dict[str, Any], real: bool) -> Any:
     from mpmath import mp
 
     with mp.workdps(DIGITS):
-        value = _evaluate(node, point, real)
+        try:
+            value = _evaluate(node, point, real)
+        except (ZeroDivisionError, ValueError, OverflowError) as error:
+            raise UndefinedError(str(error)) from error
         if not mp.isfinite(value):
             raise UndefinedError("not finite")
         return value

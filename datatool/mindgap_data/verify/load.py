@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from mindgap_data.errors import UserError
 from mindgap_data.verify import Verifier
@@ -75,11 +75,10 @@ def _build(spec: str, found: Any, options: Mapping[str, Any]) -> Verifier:
             raise UserError(f"verifier {spec!r}: {found!r} is not a function (response, answer, row) -> Verdict")
         if options:
             raise UserError(f"verifier {spec!r}: a function takes no options, got {', '.join(sorted(options))}")
-        verifier: Verifier = found
-        return verifier
+        return cast(Verifier, found)
     try:
         inspect.signature(found).bind(**options)
     except TypeError as error:
         known = ", ".join(inspect.signature(found).parameters) or "none"
         raise UserError(f"verifier {spec!r}: {error}; its options: {known}") from error
-    return found(**options)  # type: ignore[no-any-return]
+    return cast(Verifier, found(**options))

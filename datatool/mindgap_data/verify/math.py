@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mindgap_data.verify import Verdict
-from mindgap_data.verify.answers import Found, closing_number, find_answer, last_boxed, stated_after_box
-from mindgap_data.verify.choice import choices_of, value_of
+from mindgap_data.verify.answers import (
+    Found,
+    closing_formula,
+    closing_number,
+    find_answer,
+    last_boxed,
+    stated_after_box,
+)
+from mindgap_data.verify.choice import choices_of, closing_letter, value_of
 from mindgap_data.verify.latex import UnreadableError, normalise
 from mindgap_data.verify.plain import Quantity, parse_plain, same_quantity
 from mindgap_data.verify.structure import Option, read_option
@@ -21,11 +28,12 @@ class MathVerifier:
     values of a multiple choice. Numbers are compared exactly, see ``plain.same_quantity``.
 
     Attributes:
-        closing_numbers: where a plain number is asked for and the response marks no answer, take the
-            number its closing sentence states, see ``answers.closing_number``.
+        closing_answers: where a response marks no answer, take the one its closing sentence states: a
+            formula in dollars, a letter of a multiple choice or, where a plain number is asked for, a
+            number, see ``answers.closing_number``.
     """
 
-    closing_numbers: bool = True
+    closing_answers: bool = True
     kind: ClassVar[str] = "checked"
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
@@ -33,7 +41,7 @@ class MathVerifier:
         verdict = self.quick(response, answer, row)
         if verdict is not None:
             return verdict
-        found = find_answer(response)
+        found = self._found(response, parse_plain(gold_answer(answer)))
         if found is None:
             return Verdict.NO_ANSWER
         return compare(gold_answer(answer), found.text, row)
@@ -63,11 +71,13 @@ class MathVerifier:
     def _found(self, response: str, number: Quantity | None) -> Found | None:
         """The stated answer; where a number is asked for, also one that stands in a sentence."""
         found = find_answer(response)
-        if number is None or not self.closing_numbers:
+        if not self.closing_answers:
             return found
         if found is None:
-            closing = closing_number(response)
+            closing = closing_formula(response) or (closing_number(response) if number else closing_letter(response))
             return Found(closing, "closing") if closing else None
+        if number is None:
+            return found
         if found.how == "stated" and parse_plain(found.text) is None and found.text[:1].isalpha():
             closing = closing_number(found.text)  # "The answer is that she has 12 apples."
             return Found(closing, "stated") if closing else found

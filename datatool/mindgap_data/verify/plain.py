@@ -71,7 +71,8 @@ def parse_plain(text: str) -> Quantity | None:
 
 def same_quantity(gold: Quantity, other: Quantity) -> bool:
     """Whether two plain numbers say the same. The values are exact; only a decimal may stand for a fraction
-    that has no end as a decimal (0.333333 for 1/3), when it gives ``SIGNIFICANT`` digits of it, rounded.
+    that has no end as a decimal (0.333333 for 1/3), when it gives ``SIGNIFICANT`` digits behind the
+    point, rounded.
 
     A unit on one side only is passed over; two known units must be of one dimension and are converted;
     two unknown ones ("apples", "red apples") must share a word. 50% is 0.5 and, where the other side
@@ -94,8 +95,9 @@ def same_quantity(gold: Quantity, other: Quantity) -> bool:
 
 def rounds_to(decimal: Quantity, value: Fraction) -> bool:
     """Whether ``decimal`` is ``value``, endless as a decimal, rounded to ``SIGNIFICANT`` digits or more."""
-    if not decimal.decimals or _terminates(value.denominator):
+    if (decimal.decimals or 0) < SIGNIFICANT or _terminates(value.denominator):
         return False
+    assert decimal.decimals is not None
     written = abs(decimal.value) * 10**decimal.decimals
     off = abs(decimal.value - value) * 10**decimal.decimals
     return bool(written >= 10 ** (SIGNIFICANT - 1) and 2 * off <= 1)

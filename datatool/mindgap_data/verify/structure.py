@@ -119,7 +119,9 @@ _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _TRAILING_TEXT = re.compile(
     r"(.*[0-9A-Za-z})!]) *((?:\\text *\{[^{}]*\} *(?:\^ *\{? *-?[0-9] *\}?)? *(?:/|\\cdot)? *)+)"
 )
-_TRAILING_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
+_TRAILING_ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
+_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
+_ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
 _WORDS = re.compile(
     r"(?:[A-Za-z][A-Za-z'\u00c0-\u024f-]+[.,]?(?: |$))*[A-Za-z\u00c0-\u024f][A-Za-z'\u00c0-\u024f-]+[.!]?"
 )
@@ -224,7 +226,7 @@ def _read_matrix(text: str) -> Matrix | None:
 
 def _read_text(text: str) -> Text | None:
     bare = _TEXT_GROUP.sub(r" \1 ", text).strip()
-    if _WORDS.fullmatch(bare) and not (bare.isalpha() and len(bare) <= 2 and bare == text):
+    if _WORDS.fullmatch(bare) and (not bare.isalpha() or len(bare) > 2 or bare != text or bare.lower() == "no"):
         return Text(words_of(text))
     if bare != text and not re.search(r"[0-9\\=<>]", bare) and not re.search(r",", bare):
         return Text(words_of(text))
@@ -251,8 +253,6 @@ def _read_list(text: str) -> Items | None:
         inner = braces[1] if braces[1] is not None else braces[2]
         return Items(tuple(_split_list(inner.strip(), inside=True)), is_set=True)
     items = _split_list(text, inside=False)
-    if len(items) == 1:
-        items = _plus_minus(text)
     return Items(tuple(items), is_set=False) if 1 < len(items) <= MAX_ITEMS else None
 
 
@@ -265,7 +265,7 @@ def _split_list(text: str, inside: bool) -> list[str]:
     parts = split(text, _SPACED_COMMA)
     if inside and len(parts) == 1:
         parts = split(text, _COMMA)
-    return [part for part in parts if part]
+    return [sign for part in parts if part for sign in _plus_minus(part)]
 
 
 def _plus_minus(text: str) -> list[str]:
@@ -288,7 +288,7 @@ def _read_relation(text: str) -> Relation | None:
         assert match is not None
         signs.append(_SIGNS.get(match.group(), match.group()))
         position = match.end()
-    if sides[0] == "":  # "= 5", "\approx 5"
+    if sides[0] == "" and signs[0] in {"=", "~"}:  # "= 5", "\\approx 5"
         sides, signs = sides[1:], signs[1:]
         if not signs:
             return Relation((sides[0], sides[0]), ("=",))
@@ -323,7 +323,7 @@ def _read_formula(text: str) -> Formula:
     for pattern in (_TRAILING_TEXT, _TRAILING_WORDS):
         match = pattern.fullmatch(text)
         behind = parse_unit(" " + match[2]) if match else None
-        if match and behind is not None and behind.scale == 1:
+        if match and behind is not None and behind.scale == 1 and not _ANGLE_INSIDE.search(match[1]):
             return Formula(match[1].strip(), behind if unit.bare else unit)
     percent = re.fullmatch(r"(.*[0-9})]) *\\?%", text)
     if percent:

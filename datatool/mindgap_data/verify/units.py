@@ -183,6 +183,7 @@ def parse_unit(text: str) -> Unit | None:
     if len(text) > MAX_TEXT:
         return None
     attached = not text[0].isspace() and "\\" not in text
+    spelled = "\\text" in text or "\\mathrm" in text
     for pattern, replacement in _CLEAN:
         text = pattern.sub(replacement, text)
     parenthesis = re.fullmatch(r" *\(([A-Za-z ]+)\) *", text)  # "9 (apples)"
@@ -194,6 +195,8 @@ def parse_unit(text: str) -> Unit | None:
         scale *= _MULTIPLIERS[tokens.pop(0).lower()]
     if [t.lower() for t in tokens] in (["%"], ["percent"], ["pct"], ["percentage"], ["per", "cent"]):
         return Unit(scale, percent=True)
+    if len(tokens) == 1 and spelled and re.fullmatch("[A-Z]", tokens[0]):
+        return Unit(scale, dimensions=None, words=frozenset(tokens))  # joules, newtons, ...
     if len(tokens) == 1 and len(tokens[0]) == 1 and attached and _known(tokens[0]) is None:
         return None
     return _known_unit(tokens, scale) or _worded(tokens, scale)
