@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import count
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -246,13 +249,31 @@ def _start(arguments: Mapping[str, Any], model: str) -> Any:
     from vllm import LLM
 
     faults: tuple[type[Exception], ...] = (TypeError, OSError, RuntimeError, *_request_errors())
+    before = set(multiprocessing.active_children())
     try:
-        return LLM(**arguments).llm_engine
+        engine = LLM(**arguments).llm_engine
+        _watch(engine, [child.sentinel for child in set(multiprocessing.active_children()) - before])
+        return engine
     except faults as error:
         raise UserError(
             f"--engine vllm cannot start {model!r}: {_one_line(error)}; if memory is short, lower --max-context or "
             "set --engine-arg gpu_memory_utilization=0.8"
         ) from error
+
+
+def _watch(engine: Any, sentinels: list[int]) -> None:
+    """Wake a step that waits for a process which was killed; vLLM (0.32) would wait for its output for ever."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    outputs = getattr(engine.engine_core, "outputs_queue", None)
+    if outputs is None or not sentinels:  # vLLM runs in this process
+        return
+
+    def watch() -> None:
+        wait(sentinels)
+        outputs.put_nowait(EngineDeadError())
+
+    threading.Thread(target=watch, name="mindgap-vllm-watch", daemon=True).start()
 
 
 def _load_adapter(engine: Any, arguments: Mapping[str, Any], adapter: str | None) -> Any:
