@@ -119,8 +119,7 @@ _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _TRAILING_TEXT = re.compile(
     r"(.*[0-9A-Za-z})!]) *((?:\\text *\{[^{}]*\} *(?:\^ *\{? *-?[0-9] *\}?)? *(?:/|\\cdot)? *)+)"
 )
-_TRAILING_ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
-_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
+_TRAILING_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
 _ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
 _WORDS = re.compile(
     r"(?:[A-Za-z][A-Za-z'\u00c0-\u024f-]+[.,]?(?: |$))*[A-Za-z\u00c0-\u024f][A-Za-z'\u00c0-\u024f-]+[.!]?"
