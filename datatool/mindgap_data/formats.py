@@ -119,11 +119,37 @@ def to_problem(row: Row, fields: Fields, instruction: str | None = None) -> Prob
         RowError: the row cannot be used; one line that names the field.
     """
     talk = conversation(row, fields)
-    answer = _reference(row, talk, fields)
+    return _problem(row, fields, talk, _reference(row, talk, fields), instruction)
+
+
+def to_demonstration(row: Row, fields: Fields) -> Problem:
+    """The same for a row that is only scored: where it has no reference answer, ``answer`` is empty.
+
+    Raises:
+        RowError: the row cannot be used; one line that names the field.
+    """
+    talk = conversation(row, fields)
+    try:
+        answer = _reference(row, talk, fields)
+    except RowError:
+        answer = ""
+    return _problem(row, fields, talk, answer, None)
+
+
+def detect(row: Row, fields: Fields | None = None) -> str:
+    """Name of the format of a row, one of FORMATS.
+
+    Raises:
+        RowError: naming the columns found, when it is none.
+    """
+    return _recognise(row, fields or Fields())[0].name
+
+
+def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruction: str | None) -> Problem:
     for field, text in (("prompt", "".join(turn["content"] for turn in talk.prompt)), ("expert", talk.expert)):
         _check_unicode(field, text)
     _check_unicode("answer", answer)
-    key = row_id(row, fields) or content_id(list(talk.prompt), answer)
+    key = row_id(row, fields) or content_id(list(talk.prompt), answer or talk.expert)
     ids, logprobs = _logged(row, talk)
     verifier = row.get("verifier")
     return Problem(
@@ -137,15 +163,6 @@ def to_problem(row: Row, fields: Fields, instruction: str | None = None) -> Prob
         expert_token_ids=ids,
         verifier=verifier if isinstance(verifier, str) and verifier else None,
     )
-
-
-def detect(row: Row, fields: Fields | None = None) -> str:
-    """Name of the format of a row, one of FORMATS.
-
-    Raises:
-        RowError: naming the columns found, when it is none.
-    """
-    return _recognise(row, fields or Fields())[0].name
 
 
 def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:

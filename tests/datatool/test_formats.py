@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from mindgap_data.formats import FORMATS, Fields, RowError, conversation, detect, to_problem
+
+from mindgap_data.formats import FORMATS, Fields, RowError, conversation, detect, to_demonstration, to_problem
 from mindgap_data.record import Record, content_id
 
 DATA = Path(__file__).parent / "data"
@@ -355,3 +356,14 @@ def test_logged_log_probs_survive_a_second_rewriting():
 def test_a_row_may_name_its_verifier():
     assert to_problem({"messages": CHAT, "verifier": "exact"}, NONE).verifier == "exact"
     assert to_problem({"messages": CHAT}, NONE).verifier is None
+
+
+def test_a_row_that_is_only_scored_needs_no_reference_answer():
+    row = {"messages": [CHAT[0], assistant("Four.")], "tier": "gold", "answer": ["4"]}
+    problem = to_demonstration(row, NONE)
+    assert (problem.answer, problem.expert) == ("", "Four.")
+    assert problem.id == content_id([CHAT[0]], "Four.")
+    assert problem.extra == {"input.tier": "gold", "input.answer": ["4"]}
+    assert to_demonstration({"messages": CHAT}, NONE) == to_problem({"messages": CHAT}, NONE)
+    with pytest.raises(RowError, match="no assistant turn to rewrite"):
+        to_demonstration({"messages": [user("x")]}, NONE)
