@@ -23,7 +23,7 @@ POLICY_FIELDS = ("model", "revision", "adapter", "tokenizer")
 class Policy:
     """Whose log-probs a file's ``policy_logprobs`` are, as its provenance says."""
 
-    model: str
+    model: str | None
     revision: str | None
     adapter: str | None
     tokenizer: str

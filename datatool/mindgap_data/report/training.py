@@ -15,6 +15,7 @@ MAX_POINTS = 1000  # a curve is thinned to about this many
 GROUPS = ("all", *TIERS)
 # What the plugin logs by tier, as mindgap/<tier>/<name>, and the trainer itself.
 TIER_METRICS = ("ess", "nll", "weight_variance", "clipped_share", "k1", "k3", "tokens")
+EVAL_METRICS = ("nll", "ess")
 TRAINER_METRICS = ("loss", "grad_norm", "learning_rate", "eval_loss")
 
 
@@ -42,6 +43,9 @@ def read_curves(path: Path) -> Curves:
     for metric in TIER_METRICS:
         for group in GROUPS:
             _add(curves, metric, group, history, f"mindgap/{group}/{metric}")
+    for metric in EVAL_METRICS:
+        for group in GROUPS:
+            _add(curves, f"eval_{metric}", group, history, f"eval_mindgap/{group}/{metric}")
     if not curves:
         raise UserError(f"{path}: log_history has no loss; pass the trainer_state.json of a checkpoint that has logged")
     return curves

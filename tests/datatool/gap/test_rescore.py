@@ -86,6 +86,6 @@ def test_the_command_rescoring_shows_the_drift(models, written):
     arguments = ["gap", str(path), "--model", str(models[1]), "--engine", "transformers", "--resamples", "20"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "Drift since the file was made" in result.stdout
+    assert "Drift from recorded policy" in result.stdout
     # Every row is paired, although the file has no expert_logprobs.
     assert "expert_logprobs" not in result.stderr

@@ -95,6 +95,18 @@ def test_files_of_different_policies_are_refused(tmp_path):
     )
 
 
+def test_log_probs_are_of_the_policy_that_last_scored_the_row(tmp_path):
+    def scored_by(model):
+        policy = {"model": model, "revision": None, "adapter": None}
+        return GOOD | {"provenance": GOOD["provenance"] | {"model": f"wrote-{model}", "policy": policy}}
+
+    gap = measure(write_records(tmp_path / "a.jsonl", [scored_by("x")]), SETTINGS)
+    assert gap.policy.model == "x"
+    with pytest.raises(UserError) as error:
+        measure(write_records(tmp_path / "b.jsonl", [scored_by("x"), scored_by("y")]), SETTINGS)
+    assert error.value.message.startswith(f"{tmp_path}/b.jsonl:2: provenance.model is 'y', not 'x' as in line 1: ")
+
+
 def test_a_gzipped_file_is_read(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(GOOD).encode()))

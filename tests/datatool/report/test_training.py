@@ -10,7 +10,7 @@ from mindgap_data.report.training import MAX_POINTS, Curve, curves_json, read_cu
 HISTORY = [
     {"step": 1, "loss": 2.0, "grad_norm": 1.0, "mindgap/all/nll": 1.5, "mindgap/self/ess": 1.0},
     {"step": 2, "loss": float("nan"), "mindgap/all/nll": 1.4, "mindgap/self/ess": 0.9, "mindgap/other/x": 3},
-    {"step": 2, "eval_loss": 1.9},
+    {"step": 2, "eval_loss": 1.9, "eval_mindgap/guided/nll": 1.8, "eval_mindgap/guided/k1": 0.1},
     {"step": "x", "loss": 1.0},
     "no entry",
 ]
@@ -28,7 +28,8 @@ def test_curves_by_metric_and_group(tmp_path):
     assert curves["ess"] == {"self": Curve((1, 2), (1.0, 0.9))}
     assert curves["eval_loss"] == {"run": Curve((2,), (1.9,))}
     assert math.isnan(curves["loss"]["run"].values[1])
-    assert set(curves) == {"loss", "grad_norm", "eval_loss", "ess", "nll"}
+    assert curves["eval_nll"] == {"guided": Curve((2,), (1.8,))}
+    assert set(curves) == {"loss", "grad_norm", "eval_loss", "eval_nll", "ess", "nll"}
 
 
 def test_what_is_not_finite_is_null_for_the_page(tmp_path):

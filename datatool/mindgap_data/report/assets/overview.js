@@ -355,6 +355,8 @@ const CURVES = [
   ["grad_norm", "Gradient norm", "norm"],
   ["learning_rate", "Learning rate", "rate"],
   ["eval_loss", "Evaluation loss", "loss"],
+  ["eval_nll", "Evaluation NLL per token", "nats"],
+  ["eval_ess", "Evaluation effective sample size", "ESS/N"],
   ["tokens", "Trained tokens a log step", "tokens"],
 ];
 
