@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mindgap_data.record import Record, content_id
@@ -166,7 +167,7 @@ def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruct
 
 
 def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
-    shapes = [(shape, _named(shape, fields)) for shape in _candidates(fields)]
+    shapes = _named_shapes(fields)
     # A merged table has every source's columns in every row, null where the row is another's.
     for present in (lambda column: row.get(column) is not None, row.__contains__):
         for shape, columns in shapes:
@@ -181,8 +182,13 @@ def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
     )
 
 
-def _named(shape: _Shape, fields: Fields) -> Mapping[str, str]:
-    return {role: getattr(fields, role, None) or default for role, default in shape.columns.items()}
+@lru_cache(maxsize=8)
+def _named_shapes(fields: Fields) -> tuple[tuple[_Shape, Mapping[str, str]], ...]:
+    """The shapes to try, with the columns the user named in place of the default ones; the same for every row."""
+    return tuple(
+        (shape, {role: getattr(fields, role, None) or default for role, default in shape.columns.items()})
+        for shape in _candidates(fields)
+    )
 
 
 def _candidates(fields: Fields) -> Iterator[_Shape]:
