@@ -52,7 +52,10 @@ def _same(gold: str, other: str, depth: int) -> bool:
         return False
     if compact(gold) == compact(other):
         return True
-    return _same_kind(_canonical(read(gold)), _canonical(read(other)), depth + 1)
+    left, right = read(gold), read(other)
+    if isinstance(left, Relation) and isinstance(right, Relation) and _same_equation(left, right):
+        return True
+    return _same_kind(_canonical(left), _canonical(right), depth + 1)
 
 
 def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
@@ -70,6 +73,8 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Items) or isinstance(other, Items):
         single, several = (other, gold) if isinstance(gold, Items) else (gold, other)
         assert isinstance(several, Items)
+        if several.is_set and depth > 1:
+            return False  # the set of one thing is that thing only where it is the whole answer
         # "1/2 or 0.5" is one answer.
         return all(_same_kind(single, _canonical(read(item)), depth + 1) for item in several.items)
     if isinstance(gold, Matrix) and isinstance(other, Matrix):
@@ -164,7 +169,7 @@ _NAME = re.compile(
     r"(?:\\(?:angle|triangle|overline|vec|hat|bar|widehat|measuredangle|mathcal|mathbf|operatorname|text)(?![A-Za-z])|m\\angle)?"
     r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
     r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
-    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]"
+    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]|\([a-z](?:, ?[a-z]){1,3}\)"
 )
 
 
