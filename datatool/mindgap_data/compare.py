@@ -25,7 +25,6 @@ _THE_POLICY = {
     "adapter",
     "adapter_weights",
     "tool_version",
-    "batch_size",
     "dtype",
     "engine",
     "seed",

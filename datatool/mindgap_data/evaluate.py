@@ -108,6 +108,7 @@ class EvaluationRun:
                 **summarise(list(groups.values())),
                 "seconds": round(time.monotonic() - began, 2),
                 "drawn_tokens": scheduler.meter.drawn_tokens,
+                "recalled_draws": scheduler.meter.recalled,
                 "settings": dict(self.settings),
             }
             with AtomicWriter(self.paths.summary) as file:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from mindgap_data.commands import main
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.evaluate import BOXED_INSTRUCTION, adapter_fingerprint, benchmark_name, to_benchmark_problem
@@ -127,8 +128,8 @@ def test_an_interrupted_run_continues_to_the_same_result(
     assert code == 130
     assert errors.endswith(f"Stopped; nothing is lost. Run the same command again to continue {tmp_path / 'torn'}\n")
     assert [path.name for path in (tmp_path / "torn").iterdir()] == ["journal"]
-    assert run(model, bench, "-o", tmp_path / "torn", "--batch-size", 8)[2].startswith(
-        f"Error: {tmp_path / 'torn' / 'journal'}: an unfinished run with other settings (batch_size was 4, now 8); "
+    assert run(model, bench, "-o", tmp_path / "torn", *options, "--seed", 1)[2].startswith(
+        f"Error: {tmp_path / 'torn' / 'journal'}: an unfinished run with other settings (seed was 0, now 1); "
     )
     batches.clear()
     monkeypatch.setattr(TransformersEngine, "collect", lambda self: batches.append(1) or collect(self))

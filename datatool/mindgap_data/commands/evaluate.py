@@ -11,6 +11,7 @@ import click
 
 from mindgap_data import __version__
 from mindgap_data.commands.options import (
+    SectionedCommand,
     fields_from,
     input_options,
     pairs_from,
@@ -46,7 +47,7 @@ PAPER_PROTOCOL = {
 }
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=SectionedCommand)
 @click.argument("benchmarks", nargs=-1, metavar="BENCH...")
 @click.option(
     "-o",
@@ -173,7 +174,6 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
                 "adapter_weights": adapter_fingerprint(policy.spec.adapter),
                 "engine": engine.name,
                 "dtype": engine.dtype,
-                "batch_size": policy.settings.batch_size,
                 "tokenizer": engine.tokenizer.fingerprint,
                 "chat_template": engine.tokenizer.template,
             }
