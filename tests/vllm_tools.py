@@ -22,7 +22,7 @@ def vllm_python() -> str:
     """The interpreter that has vLLM, which lives in an environment of its own; skips the test without one."""
     python = Path(os.environ.get("MINDGAP_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
     if not python.exists():
-        pytest.skip(f"no vLLM: {python} does not exist; `make vllm` builds it, or set MINDGAP_VLLM_PYTHON")
+        pytest.skip(f"no vLLM: {python} does not exist; `make e2e` builds it, or set MINDGAP_VLLM_PYTHON")
     return str(python)
 
 
