@@ -180,7 +180,8 @@ def causal_lm_of(model: Any) -> Any:
 def _lora_of(layer: Any) -> tuple[Adapter, ...]:
     """Active LoRA deltas of a PEFT layer; none when they are disabled or merged into the weight."""
     if not hasattr(layer, "lora_A"):
-        raise UserError(f"{type(layer).__name__} on lm_head is not supported; use LoRA, or leave lm_head out")
+        kind = f"{type(layer).__module__}.{type(layer).__name__}"
+        raise UserError(f"{kind} on lm_head is not supported; use LoRA, or leave lm_head out")
     if layer.disable_adapters or layer.merged:
         return ()
     active = [name for name in layer.active_adapters if name in layer.lora_A]

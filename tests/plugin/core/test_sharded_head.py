@@ -1,0 +1,93 @@
+"""The loss under FSDP2 in two real processes: the gradients of one process on the whole batch."""
+
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mindgap_axolotl.head import final_hidden_states, head_of
+from mindgap_axolotl.loss import log_probs, weighted_nll
+from mindgap_axolotl.options import LossOptions
+from mindgap_axolotl.weights import TokenFields
+from torch import distributed as dist
+from transformers import LlamaConfig, LlamaForCausalLM
+
+WORLD = 2
+
+
+def model(tied: bool) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=61,  # odd, so that the shards differ in size
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            tie_word_embeddings=tied,
+        )
+    )
+
+
+def micro_batch(rank: int) -> tuple[torch.Tensor, TokenFields]:
+    generator = torch.Generator().manual_seed(rank)
+    recorded = -4 - torch.rand(8, generator=generator)
+    ids = torch.randint(0, 61, (1, 9), generator=generator)
+    return ids, TokenFields(torch.full((8,), rank), recorded, recorded, torch.zeros(8, dtype=torch.int64))
+
+
+def loss_of(llama, rank: int, options: LossOptions) -> torch.Tensor:
+    """This rank's loss, over its own tokens: data parallelism averages it over the ranks."""
+    ids, fields = micro_batch(rank)
+    hidden = final_hidden_states(llama, input_ids=ids)[0, :-1]
+    return weighted_nll(hidden, head_of(llama), ids[0, 1:], fields, options).loss
+
+
+def worker(rank: int, port: int, own_unit: bool, frozen: bool, tied: bool, folder: str) -> None:
+    from torch.distributed.fsdp import fully_shard
+
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=WORLD)
+    torch.set_num_threads(1)
+    llama = model(tied)
+    llama.lm_head.requires_grad_(not frozen)
+    for layer in llama.model.layers:
+        fully_shard(layer)
+    if own_unit:  # sharded again as soon as its forward is over, so the loss meets a DTensor
+        fully_shard(llama.lm_head, reshard_after_forward=True)
+    fully_shard(llama)
+    loss_of(llama, rank, LossOptions(level="sequence", clip_max=16, chunk_tokens=3)).backward()
+    gradients = {name: p.grad.full_tensor() for name, p in llama.named_parameters() if p.grad is not None}
+    ids, _ = micro_batch(0)
+    with torch.no_grad():
+        found = log_probs(final_hidden_states(llama, input_ids=ids)[0, :-1], head_of(llama), ids[0, 1:])
+    if rank == 0:
+        torch.save((gradients, found), f"{folder}/result.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("own_unit", "frozen", "tied"),
+    [(False, False, False), (True, False, False), (True, True, False), (False, False, True)],
+    ids=["head in the root", "head a unit of its own", "frozen unit of its own", "tied"],
+)
+def test_gradients_of_a_sharded_head_are_averaged_over_ranks(own_unit, frozen, tied, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(worker, (port, own_unit, frozen, tied, str(tmp_path)), nprocs=WORLD)
+    gradients, found = torch.load(tmp_path / "result.pt")
+
+    llama = model(tied)
+    llama.lm_head.requires_grad_(not frozen)
+    options = LossOptions(level="sequence", clip_max=16)
+    (sum(loss_of(llama, rank, options) for rank in range(WORLD)) / WORLD).backward()
+    expected = {name: p.grad for name, p in llama.named_parameters() if p.grad is not None}
+    assert gradients.keys() == expected.keys()
+    assert ("lm_head.weight" in expected) == (not frozen and not tied)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, msg=lambda m, name=name: f"{name}: {m}")
+
+    ids, _ = micro_batch(0)
+    plain = llama(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+    torch.testing.assert_close(found, plain.detach())
