@@ -60,6 +60,13 @@ function tickLabel(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+const shareLabel = (share) => (share === 0 ? "0" : `${Number((100 * share).toPrecision(2))}%`);
+
+// Left of the axis: the widest tick label, and the axis's own label.
+function makeRoom(box, yTicks, format = tickLabel) {
+  box.left = 30 + 6.6 * Math.max(...yTicks.map((value) => format(value).length));
+}
+
 function axes(picture, box, x, y, xTicks, yTicks, xLabel, yLabel, yFormat = tickLabel) {
   for (const value of yTicks) {
     picture.append(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
@@ -84,24 +91,24 @@ function empty(picture, box, text) {
 }
 
 // series: [{name, color, counts, line}], counts over the same edges; shares of each series are drawn.
-function histogram(label, { edges, series, xLabel, yLabel, log = false, unit = "rows" }) {
-  return chart(label, 230, (picture, box) => {
+function histogram(label, { edges, series, xLabel, yLabel, log = false, unit = "rows", height = 230 }) {
+  return chart(label, height, (picture, box) => {
     const totals = series.map((s) => s.counts.reduce((a, b) => a + b, 0));
     if (!totals.some((total) => total > 0)) return empty(picture, box, "no rows with this measure");
     const shares = series.map((s, i) => s.counts.map((c) => (totals[i] ? c / totals[i] : 0)));
     const peak = Math.max(...shares.flat());
-    if (log) box.left += 14;
+    const floor = log ? 10 ** Math.min(-1, Math.max(-6, Math.floor(Math.log10(1 / Math.max(...totals))))) : 0;
+    const yTicks = log
+      ? Array.from({ length: Math.round(-Math.log10(floor)) + 1 }, (_, k) => floor * 10 ** k)
+      : ticks(0, peak, 4);
+    makeRoom(box, yTicks, shareLabel);
     const x = (value) =>
       box.left + ((value - edges[0]) / (edges[edges.length - 1] - edges[0])) * (box.right - box.left);
-    const floor = log ? 10 ** Math.max(-6, Math.floor(Math.log10(1 / Math.max(...totals)))) : 0;
     const y = log
       ? (share) =>
           box.bottom -
           Math.max(0, Math.log10(Math.max(share, floor) / floor) / Math.log10(1 / floor)) * (box.bottom - box.top)
       : (share) => box.bottom - (share / peak) * (box.bottom - box.top) * 0.97;
-    const yTicks = log
-      ? Array.from({ length: Math.round(-Math.log10(floor)) + 1 }, (_, k) => floor * 10 ** k)
-      : ticks(0, peak, 4);
     axes(
       picture,
       box,
@@ -111,7 +118,7 @@ function histogram(label, { edges, series, xLabel, yLabel, log = false, unit = "
       yTicks,
       xLabel,
       yLabel,
-      (v) => (v === 0 ? "0" : `${Number((100 * v).toPrecision(2))}%`),
+      shareLabel,
     );
     series.forEach((s, i) => {
       if (!totals[i]) return;
@@ -197,6 +204,7 @@ function scatterChart(label, points) {
     if (!points.length) return empty(picture, box, "no row has expert log-probs");
     const sorted = points.flatMap((p) => [p[1], p[2]]).sort((a, b) => a - b);
     const top = sorted[Math.floor((sorted.length - 1) * 0.995)] * 1.08 || 1;
+    makeRoom(box, ticks(0, top, 5));
     const x = (value) => box.left + (Math.min(value, top) / top) * (box.right - box.left);
     const y = (value) => box.bottom - (Math.min(value, top) / top) * (box.bottom - box.top);
     axes(
@@ -265,9 +273,11 @@ function lineChart(label, groups, yLabel) {
     }
     const first = Math.min(...steps),
       last = Math.max(...steps, first + 1);
+    const yTicks = ticks(low, high, 4);
+    makeRoom(box, yTicks);
     const x = (value) => box.left + ((value - first) / (last - first)) * (box.right - box.left);
     const y = (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top) * 0.97;
-    axes(picture, box, x, y, ticks(first, last, Math.max(3, box.width / 90)), ticks(low, high, 4), "step", yLabel);
+    axes(picture, box, x, y, ticks(first, last, Math.max(3, box.width / 90)), yTicks, "step", yLabel);
     for (const name of names) {
       let path = "",
         pen = false;

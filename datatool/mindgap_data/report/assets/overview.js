@@ -144,6 +144,7 @@ function groupCharts(group) {
       "further left: likelier under the policy",
       histogram("Histogram of NLL per token, expert and chosen", {
         edges: nll.edges,
+        height: 300,
         series: pair(nll),
         xLabel: "NLL per token (nats)",
         yLabel: "share of rows",

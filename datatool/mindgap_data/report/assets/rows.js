@@ -62,7 +62,9 @@ function rowsSection() {
     const words = view.search.trim().toLowerCase();
     const [, key, direction] = SORTS[view.sort];
     view.found = DATA.index.tier.map((_, i) => i).filter((i) => matches(i, words));
-    view.found.sort((a, b) => direction * (key(a) === key(b) ? 0 : key(a) < key(b) ? -1 : 1) || a - b);
+    // Ties, such as the expert's rows by gap: what the policy finds least likely comes first.
+    const order = (a, b) => direction * (key(a) === key(b) ? 0 : key(a) < key(b) ? -1 : 1);
+    view.found.sort((a, b) => order(a, b) || DATA.index.chosen[b] - DATA.index.chosen[a] || a - b);
     view.page = 0;
     draw();
   }
@@ -197,7 +199,7 @@ function rowItem(i) {
     el("span", { class: "cell gap" }, gap === null ? "–" : signed(gap)),
     el("span", { class: "cell" }, count(DATA.index.tokens[i])),
   );
-  if (one.leak) head.children[0].after(el("span", { class: "flag" }, "leak"));
+  if (one.leak) problem.prepend(el("span", { class: "flag" }, "leak"));
   item.append(head);
   return item;
 }
@@ -223,15 +225,11 @@ function rowDetail(i, one) {
     text,
     el(
       "div",
-      { class: "pair" },
-      side("Expert", one.e, own ? one.cp : one.ep, own ? one.cl : one.el, null),
-      side(
-        own ? "Chosen: the expert's text" : "Chosen response",
-        one.c,
-        one.cp,
-        one.cl,
-        own && !one.cw ? null : one.cw || zeros(one.cp),
-      ),
+      { class: own ? "pair single" : "pair" },
+      own ? null : side("Expert", one.e, one.ep, one.el, null),
+      own
+        ? side("The expert's text, kept", one.c, one.cp, one.cl, one.cw || null)
+        : side("Chosen response", one.c, one.cp, one.cl, one.cw || zeros(one.cp)),
     ),
     scale(),
     one.cut
