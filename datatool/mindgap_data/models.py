@@ -1,6 +1,7 @@
 """Models and tokenizers from a hub name, a folder, a GGUF file or the built-in model, with errors for users."""
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ class ModelSpec:
     adapter: str | None = None  # folder or hub name of a LoRA adapter
     tokenizer: str | None = None  # where another than the model's own is wanted
     chat_template: str | None = None  # Jinja text, else the tokenizer's own
+    fallback_template: str | None = None  # Jinja text for a tokenizer that has none
+    special_tokens: Mapping[str, Any] = field(default_factory=dict)  # as a recipe sets them
+    added_tokens: tuple[str, ...] = ()
     device: str = "auto"
     dtype: str = "auto"
     load_options: Mapping[str, Any] = field(default_factory=dict)  # from_pretrained keywords, e.g. trust_remote_code
@@ -111,8 +115,14 @@ def load_tokenizer(spec: ModelSpec) -> ChatTokenizer:
 
     name = spec.tokenizer or spec.model
     tokenizer = _from_pretrained(AutoTokenizer, "tokenizer", name, spec)
-    if spec.chat_template is not None:
-        tokenizer.chat_template = spec.chat_template
+    # As Axolotl does after loading, so that both see one vocabulary.
+    if spec.special_tokens:
+        tokenizer.add_special_tokens(dict(spec.special_tokens))
+    if spec.added_tokens:
+        tokenizer.add_tokens(list(spec.added_tokens))
+    template = spec.chat_template or (None if tokenizer.chat_template else spec.fallback_template)
+    if template is not None:
+        tokenizer.chat_template = template
     return ChatTokenizer(tokenizer, name, _generation_end_ids(spec))
 
 
@@ -231,6 +241,8 @@ def _first_line(error: Exception) -> str:
 
 def _quiet_transformers() -> None:
     """Keep loading bars and advice out of our own progress display; errors still come as exceptions."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         import transformers
     except ImportError as error:

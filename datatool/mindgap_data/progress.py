@@ -56,7 +56,9 @@ class RunProgress:
         elif self._plain and time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
             of = f"/{self._total}" if self._total is not None else ""
-            print(f"{self._what}: {self._rows}{of} rows, {self._detail(meter)}{self._left()}", file=sys.stderr, flush=True)
+            print(
+                f"{self._what}: {self._rows}{of} rows, {self._detail(meter)}{self._left()}", file=sys.stderr, flush=True
+            )
 
     def _detail(self, meter: Meter) -> str:
         labels = " ".join(f"{name} {count}" for name, count in sorted(self._labels.items()))

@@ -182,7 +182,9 @@ class Scheduler(Generic[T]):
             self._pending = deque(request for request in self._pending if request.key not in chosen)
             if self._journal is not None:
                 recalled = {
-                    request.key: outcome for request in batch if (outcome := self._journal.recall(request.key)) is not None
+                    request.key: outcome
+                    for request in batch
+                    if (outcome := self._journal.recall(request.key)) is not None
                 }
             if fresh := [request for request in batch if request.key not in recalled]:
                 self._engine.submit(fresh)

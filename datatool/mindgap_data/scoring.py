@@ -10,11 +10,11 @@ from mindgap_data import __version__
 from mindgap_data.engines import Engine, Failure, Score, Scores
 from mindgap_data.errors import UserError
 from mindgap_data.files import AtomicWriter
-from mindgap_data.formats import Fields, Problem, RowError, conversation, row_id, to_problem
+from mindgap_data.formats import Fields, RowError, to_demonstration
 from mindgap_data.journal import Journal
 from mindgap_data.pipeline import OutputPaths
 from mindgap_data.progress import RunProgress
-from mindgap_data.record import SCHEMA_VERSION, alignment_error, content_id, record_error
+from mindgap_data.record import SCHEMA_VERSION, alignment_error, record_error
 from mindgap_data.rewriting import rounded
 from mindgap_data.scheduler import Outcome, Scheduler, Steps, Task, decode_outcome, encode_outcome
 from mindgap_data.sources import Source
@@ -106,7 +106,9 @@ class ScoreRun:
         tokenizer = self.engine.tokenizer
         for name, own in (("tokenizer", tokenizer.fingerprint), ("chat_template", tokenizer.template)):
             if row["provenance"][name] != own:
-                raise RowError(f"provenance.{name} is {row['provenance'][name]}, this model's is {own}: other ids or prompts")
+                raise RowError(
+                    f"provenance.{name} is {row['provenance'][name]}, this model's is {own}: other ids or prompts"
+                )
         prompt = tokenizer.prompt_ids(row["messages"][:-1])
         wanted = {"policy_logprobs": tuple(row["response_token_ids"])}
         refreshed: dict[str, Any] = {}
@@ -119,7 +121,7 @@ class ScoreRun:
         return Scored({**row, **refreshed, "provenance": {**row["provenance"], "policy": self.policy}})
 
     def _plain(self, line: int, row: dict[str, Any]) -> Steps[Scored]:
-        problem = _problem(row, self.fields)
+        problem = to_demonstration(row, self.fields)
         tokenizer = self.engine.tokenizer
         prompt, ids = tokenizer.prompt_ids(problem.messages), tokenizer.response_ids(problem.expert)
         if problem.expert_token_ids is not None:
@@ -155,18 +157,6 @@ class ScoreRun:
                 **problem.extra,
             }
         )
-
-
-def _problem(row: dict[str, Any], fields: Fields) -> Problem:
-    """The row's problem; a plain SFT row needs no reference answer."""
-    try:
-        return to_problem(row, fields)
-    except RowError:
-        talk = conversation(row, fields)
-    prompt = list(talk.prompt)
-    extra = {name: value for name, value in row.items() if name not in talk.columns and name not in ("id", "answer")}
-    key = row_id(row, fields) or content_id(prompt, talk.expert)
-    return Problem(key, talk.prompt, talk.expert, "", dict(row), extra)
 
 
 def _logprobs(outcome: Outcome) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ class Sampling:
     @property
     def is_model_distribution(self) -> bool:
         """Whether the sampling distribution is the model's own (T=1, untruncated, no penalty)."""
-        return (self.temperature, self.top_p, self.top_k, self.min_p, self.repetition_penalty) == (1.0, 1.0, 0, 0.0, 1.0)
+        return self == Sampling(max_tokens=self.max_tokens)
 
     def as_dict(self) -> dict[str, Any]:
         """As written to provenance."""

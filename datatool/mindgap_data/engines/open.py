@@ -39,7 +39,12 @@ def choose_engine(settings: EngineSettings) -> tuple[str, str]:
 
 
 def open_engine(
-    spec: ModelSpec, sampling: Sampling, settings: EngineSettings, *, seed: int = 0, tokenizer: ChatTokenizer | None = None
+    spec: ModelSpec,
+    sampling: Sampling,
+    settings: EngineSettings,
+    *,
+    seed: int = 0,
+    tokenizer: ChatTokenizer | None = None,
 ) -> Engine:
     """Load the policy into its engine.
 
@@ -68,7 +73,9 @@ def _open_vllm(
     spec: ModelSpec, sampling: Sampling, settings: EngineSettings, seed: int, tokenizer: ChatTokenizer
 ) -> Engine:
     if find_spec("vllm") is None:
-        raise UserError("--engine vllm: vLLM is not installed; run: pip install 'mindgap[vllm]', or --engine transformers")
+        raise UserError(
+            "--engine vllm: vLLM is not installed; run: pip install 'mindgap[vllm]', or --engine transformers"
+        )
     if spec.load_options.get("load_in_4bit") and "quantization" not in settings.engine_args:
         raise UserError(
             "the recipe trains a 4-bit model; vLLM draws from it with --engine-arg quantization=bitsandbytes, "
@@ -112,7 +119,9 @@ def _open_openai(spec: ModelSpec, sampling: Sampling, settings: EngineSettings, 
 def _refuse_engine_args(settings: EngineSettings) -> None:
     if settings.engine_args:
         names = ", ".join(settings.engine_args)
-        raise UserError(f"--engine-arg {names}: the transformers engine takes none; see --device, --dtype, --batch-size")
+        raise UserError(
+            f"--engine-arg {names}: the transformers engine takes none; see --device, --dtype, --batch-size"
+        )
 
 
 def _cuda_available() -> bool:
