@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, nan
 from typing import Any
 
 import numpy as np
@@ -178,10 +178,15 @@ def _figures(name: str, groups: Sequence[Sequence[ProblemResult]]) -> Figures:
         samples=samples,
         accuracy=interval(lambda result: result.accuracy),
         pass_at={k: interval(lambda result, k=k: result.pass_at(k)) for k in ks_up_to(samples)},
-        majority=interval(lambda result: result.majority),
+        # Nobody votes on code, say: then there is no majority to be right or wrong.
+        majority=interval(lambda result: result.majority) if _anyone_votes(groups) else Interval(nan, nan, nan),
         shares={outcome: float(np.mean([share[outcome] for share in shares])) for outcome in OUTCOMES},
         tokens=float(np.mean([_mean(draw.tokens for r in results for draw in r.draws) for results in groups])),
     )
+
+
+def _anyone_votes(groups: Sequence[Sequence[ProblemResult]]) -> bool:
+    return any(draw.vote is not None for results in groups for result in results for draw in result.draws)
 
 
 def _shares(results: Sequence[ProblemResult]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+
 from mindgap_data.audit import (
     KINDS,
     MEANINGS,
@@ -183,8 +184,8 @@ def test_every_kind_says_what_it_means() -> None:
     assert set(KINDS) == set(MEANINGS)
 
 
-@pytest.mark.parametrize("text", ["(" * 10**6, "the " * 250_000, "\\begin{" * 10**5, "é" * 10**6, "a\n" * 500_000])
-def test_a_megabyte_of_anything_is_looked_over(text: str) -> None:
+@pytest.mark.parametrize("text", ["(" * 10**6, "the " * 60_000, "\\begin{" * 10**5, "é" * 10**6, "a\n" * 100_000])
+def test_huge_texts_are_looked_over(text: str) -> None:
     assert inspect(record(text=text))
 
 
@@ -242,6 +243,13 @@ def test_findings_file_has_every_flagged_row_in_reading_order(tmp_path: Path) ->
     assert "4 of 5 rows have findings" in output
     assert "line 2, self, id bad: wrong: does not come to the reference answer '7'" in output
     assert "line 5" not in output, "--top 1 shows one row"
+
+
+def test_the_verifier_and_its_options_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.jsonl", [record(text="We add 3 and 4 and come to seven, that is 7.02 apples.")])
+    loose = run(path, "--verifier", "numeric", "--verifier-option", "abs_tol=0.1", "--json")
+    strict = run(path, "--verifier", "numeric", "--json")
+    assert [json.loads(output)["findings"]["wrong"]["self"] for _, output in (loose, strict)] == [0, 1]
 
 
 def test_a_sound_file(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from mindgap_data.metrics import (
     Drawn,
     ProblemResult,
@@ -15,7 +17,6 @@ from mindgap_data.metrics import (
     mean_of_means,
     pass_at_k,
 )
-from scipy import stats
 
 
 def drawn(text: str) -> tuple[Drawn, ...]:
@@ -143,6 +144,11 @@ def test_figures_of_a_benchmark_by_hand() -> None:
         }
     )
     assert sum(figures.shares.values()) == pytest.approx(1)
+
+
+def test_without_a_vote_there_is_no_majority() -> None:
+    code = ProblemResult("b", "a", (Drawn("correct", 10, None), Drawn("truncated", 10, None)))
+    assert benchmark_figures("b", [code]).as_dict()["majority"] == {"estimate": None, "low": None, "high": None}
 
 
 def test_the_interval_is_that_of_problems_not_of_draws() -> None:

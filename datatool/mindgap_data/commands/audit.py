@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mindgap_data.audit import KINDS, MEANINGS, Finding, FlaggedRow, flagged, inspect, reading_order, verdict_findings
+from mindgap_data.commands.options import pairs_from
 from mindgap_data.errors import UserError
 from mindgap_data.files import AtomicWriter, read_rows
 from mindgap_data.record import TIERS, record_error
@@ -26,6 +27,13 @@ _WINDOW = 1024
     "-o", "--output", type=click.Path(path_type=Path), help="JSONL file for every row with findings, in reading order."
 )
 @click.option("--verifier", help="Verifier that checks every response again. [default: the one the file was made with]")
+@click.option(
+    "--verifier-option",
+    "verifier_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the verifier, as `rewrite` was given it. Repeatable.",
+)
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Rows to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option(
@@ -36,7 +44,13 @@ _WINDOW = 1024
     help="Exit with code 1 when there is such a finding. Repeatable.",
 )
 def command(
-    file: Path, output: Path | None, verifier: str | None, top: int, as_json: bool, fail_on: tuple[str, ...]
+    file: Path,
+    output: Path | None,
+    verifier: str | None,
+    verifier_options: tuple[str, ...],
+    top: int,
+    as_json: bool,
+    fail_on: tuple[str, ...],
 ) -> None:
     """Check a rewritten FILE: verify every response again, find what spoils training, rank rows to read.
 
@@ -50,7 +64,7 @@ def command(
     """
     tiers: Counter[str] = Counter()
     rows = []
-    for tier, row in _audited(file, verifier or _own_verifier(file)):
+    for tier, row in _audited(file, verifier or _own_verifier(file), verifier_options):
         tiers[tier] += 1
         if row is not None:
             rows.append(row)
@@ -84,7 +98,7 @@ def _own_verifier(file: Path) -> str:
     return str(name)
 
 
-def _audited(file: Path, verifier: str) -> Iterator[tuple[str, FlaggedRow | None]]:
+def _audited(file: Path, verifier: str, options: tuple[str, ...]) -> Iterator[tuple[str, FlaggedRow | None]]:
     """Every row's tier, and the row with its findings where it has any; in the order of the file."""
     from mindgap_data.verify.pool import VerifierPool
 
@@ -96,7 +110,7 @@ def _audited(file: Path, verifier: str) -> Iterator[tuple[str, FlaggedRow | None
         findings += verdict_findings(future.result(), row["answer"])
         return row["tier"], flagged(line, row, findings) if findings else None
 
-    with VerifierPool(verifier) as pool:
+    with VerifierPool(verifier, pairs_from(options, "--verifier-option")) as pool:
         for line, row in read_rows(file):
             if error := record_error(row):
                 raise UserError(f"{file}:{line}: {error}; `mindgap-data validate {file}` lists every such row")
