@@ -17,11 +17,12 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from mindgap_axolotl.head import Head
 from mindgap_axolotl.loss import weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
-from torch import Tensor
 
 VARIANTS = ("naive", "mindgap")
 TARGETS = {"memory": 0.1, "time": 1.05, "gradient": 1e-5}

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from mindgap_data.errors import UserError
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+from mindgap_data.errors import UserError
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mindgap_data.importance import kl_k3
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -12,6 +11,7 @@ from mindgap_axolotl.chunks import ChunkedLogits
 from mindgap_axolotl.head import Head, gathered
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
+from mindgap_data.importance import kl_k3
 
 
 @dataclass(frozen=True)

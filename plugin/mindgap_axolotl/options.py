@@ -35,29 +35,29 @@ class LossOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Preset = Field(
-        "is",
+        default="is",
         description="is: importance weights as the options below say; paper: the Dynamic Fine-Tuning weight "
         "(the policy's own probability of the token) on every tier, as arXiv 2509.15157 trains; sft: weight 1",
     )
     level: Level = Field(
-        "token",
+        default="token",
         description="importance ratio of a token: its own (token), its response's product (sequence), or that "
         "product's geometric mean (geometric). Has no effect on dft and unit weights, which have no behaviour policy",
     )
     clip: Clip = Field(
-        "truncate",
+        default="truncate",
         description="truncate: min(w, clip_max); mask: 0 where w is outside [1/clip_max, clip_max]; none. Applies to "
         "importance ratios only: a dft weight is a probability, at most 1 by nature and rightly small",
     )
-    clip_max: float = Field(DEFAULT_CLIP_MAX, ge=1, description="bound C of truncate and mask, 1 or more")
+    clip_max: float = Field(default=DEFAULT_CLIP_MAX, ge=1, description="bound C of truncate and mask, 1 or more")
     expert_behavior: ExpertBehavior = Field(
-        "dft",
+        default="dft",
         description="behaviour policy of expert tokens: dft: none, the weight is the policy's probability of the "
         "token (arXiv 2508.05629, eq. 9); unit: none, weight 1 (plain SFT); reference: the recorded policy "
         "(policy_logprobs); logged: behavior_logprobs that came with the input",
     )
     normalize: Literal["none", "batch"] = Field(
-        "none",
+        default="none",
         description="none: divide by the trained tokens of the global batch; batch: by the sum of their weights "
         "(self-normalised importance sampling)",
     )
@@ -66,13 +66,15 @@ class LossOptions(BaseModel):
         description="factor on the weights of each tier, 0 or more; a tier not named has 1",
     )
     kl_coef: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         description="factor of the k3 penalty towards the recorded policy, mean over the trained tokens of "
         "exp(d) - 1 - d with d = policy_logprobs - log pi; 0 for none",
     )
     chunk_tokens: int = Field(
-        256, ge=1, description="tokens whose logits are held at once: memory is chunk_tokens x vocabulary x 4 bytes"
+        default=256,
+        ge=1,
+        description="tokens whose logits are held at once: memory is chunk_tokens x vocabulary x 4 bytes",
     )
 
     @model_validator(mode="before")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mindgap_data.importance import WeightSums, clip_weights, level_log_weights, weight_sums
 from torch import Tensor
 
 from mindgap_axolotl.options import TIERS, LossOptions, Tier
+from mindgap_data.importance import WeightSums, clip_weights, level_log_weights, weight_sums
 
 SELF, GUIDED, EXPERT = range(3)
 

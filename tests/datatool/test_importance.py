@@ -11,6 +11,7 @@ import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mindgap_data.importance import (
     WeightSums,
     above_ceiling,

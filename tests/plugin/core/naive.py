@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+
 from mindgap_axolotl.head import Adapter, Head
 from mindgap_axolotl.weights import TokenFields
-from torch import Tensor, nn
 
 TIERS = ("self", "guided", "expert")
 

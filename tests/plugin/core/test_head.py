@@ -5,13 +5,14 @@ import copy
 import pytest
 import torch
 import transformers
+from peft import IA3Config, LoraConfig, get_peft_model
+from torch import nn
+
 from mindgap_axolotl.head import Head, final_hidden_states, gathered, head_of, plain_logits
 from mindgap_axolotl.loss import weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields
 from mindgap_data.errors import UserError
-from peft import IA3Config, LoraConfig, get_peft_model
-from torch import nn
 
 SMALL = {
     "vocab_size": 60,

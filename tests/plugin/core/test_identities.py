@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers.loss.loss_utils import ForCausalLMLoss
+
 from mindgap_axolotl.loss import weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields
 from plugin.core.naive import Problem, problem
-from torch import Tensor, nn
-from transformers.loss.loss_utils import ForCausalLMLoss
 
 LEVELS = ("token", "sequence", "geometric")
 

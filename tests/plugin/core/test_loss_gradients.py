@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+
 from mindgap_axolotl.head import Adapter, Head
 from mindgap_axolotl.loss import log_probs, weighted_nll
 from mindgap_axolotl.options import LossOptions
 from plugin.core.naive import naive_loss, naive_weights, problem
-from torch import nn
 
 LEVELS = ("token", "sequence", "geometric")
 CROSSED = [

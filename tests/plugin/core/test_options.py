@@ -3,8 +3,9 @@
 import itertools
 
 import pytest
-from mindgap_axolotl.options import LossOptions
 from pydantic import ValidationError
+
+from mindgap_axolotl.options import LossOptions
 
 
 def error(**given) -> str:

@@ -5,14 +5,21 @@ import socket
 import pytest
 import torch
 import torch.multiprocessing as mp
+from torch import distributed as dist
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from mindgap_axolotl.head import final_hidden_states, head_of
 from mindgap_axolotl.loss import log_probs, weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields
-from torch import distributed as dist
-from transformers import LlamaConfig, LlamaForCausalLM
 
 WORLD = 2
+VARIANTS = {  # whether the head is an FSDP unit of its own, frozen, tied to the embedding
+    "head in the root": (False, False, False),
+    "head a unit of its own": (True, False, False),
+    "frozen unit of its own": (True, True, False),
+    "tied": (False, False, True),
+}
 
 
 def model(tied: bool) -> LlamaForCausalLM:
@@ -43,11 +50,20 @@ def loss_of(llama, rank: int, options: LossOptions) -> torch.Tensor:
     return weighted_nll(hidden, head_of(llama), ids[0, 1:], fields, options).loss
 
 
-def worker(rank: int, port: int, own_unit: bool, frozen: bool, tied: bool, folder: str) -> None:
-    from torch.distributed.fsdp import fully_shard
-
+def worker(rank: int, port: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=WORLD)
     torch.set_num_threads(1)
+    results = {name: sharded_run(rank, *variant) for name, variant in VARIANTS.items()}
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def sharded_run(rank: int, own_unit: bool, frozen: bool, tied: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Whole gradients by parameter, and rank 0's log-probs."""
+    from torch.distributed.fsdp import fully_shard
+
     llama = model(tied)
     llama.lm_head.requires_grad_(not frozen)
     for layer in llama.model.layers:
@@ -60,24 +76,24 @@ def worker(rank: int, port: int, own_unit: bool, frozen: bool, tied: bool, folde
     ids, _ = micro_batch(0)
     with torch.no_grad():
         found = log_probs(final_hidden_states(llama, input_ids=ids)[0, :-1], head_of(llama), ids[0, 1:])
-    if rank == 0:
-        torch.save((gradients, found), f"{folder}/result.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return gradients, found
 
 
-@pytest.mark.parametrize(
-    ("own_unit", "frozen", "tied"),
-    [(False, False, False), (True, False, False), (True, True, False), (False, False, True)],
-    ids=["head in the root", "head a unit of its own", "frozen unit of its own", "tied"],
-)
-def test_gradients_of_a_sharded_head_are_averaged_over_ranks(own_unit, frozen, tied, tmp_path):
+@pytest.fixture(scope="module", name="results")
+def _results(tmp_path_factory):
+    """All variants in one pair of processes: starting them is what takes the time."""
+    folder = tmp_path_factory.mktemp("sharded")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(worker, (port, own_unit, frozen, tied, str(tmp_path)), nprocs=WORLD)
-    gradients, found = torch.load(tmp_path / "result.pt")
+    mp.spawn(worker, (port, str(folder)), nprocs=WORLD)
+    return torch.load(folder / "results.pt")
 
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_of_a_sharded_head_are_averaged_over_ranks(variant, results):
+    gradients, found = results[variant]
+    _, frozen, tied = VARIANTS[variant]
     llama = model(tied)
     llama.lm_head.requires_grad_(not frozen)
     options = LossOptions(level="sequence", clip_max=16)

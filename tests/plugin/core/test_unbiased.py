@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import Tensor
+
 from mindgap_axolotl.head import Head
 from mindgap_axolotl.loss import weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields
-from torch import Tensor
 
 VOCABULARY, LENGTH = 3, 4
 SEQUENCES = torch.tensor(list(itertools.product(range(VOCABULARY), repeat=LENGTH)))  # [81, 4]

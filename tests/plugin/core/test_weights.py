@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, missing_log_probs, tier_sums, token_log_weights, token_weights
 

@@ -1,0 +1,116 @@
+"""The example for transformers and TRL users runs as written, and its first loss is the formula's."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from mindgap_axolotl.options import LossOptions
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "transformers_trainer.py"
+WORDS = ["<pad>", "<end>", "user", "assistant", "what", "is", "one", "two", "three", "and", "it"]
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }} <end> {% endfor %}"
+    "{% if add_generation_prompt %}assistant {% endif %}"
+)
+
+
+@pytest.fixture(scope="module", name="example")
+def _example():
+    spec = importlib.util.spec_from_file_location("transformers_trainer", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path):
+    """A model, its tokenizer, and three rows with the model's own log-probs, shifted where it is not the policy."""
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=11, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    ).eval()
+    tokenizer.save_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    rows = []
+    for tier, answer, shift in (("self", "it is two", 0.0), ("guided", "one and two", 0.4), ("expert", "three", None)):
+        messages = [{"role": "user", "content": "what is one and two"}, {"role": "assistant", "content": answer}]
+        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
+        response = tokenizer.encode(answer + " <end>")
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
+        policy = logits.log_softmax(-1)[torch.arange(len(response)), torch.tensor(response)]
+        rows.append(
+            {
+                "messages": messages,
+                "tier": tier,
+                "response_token_ids": response,
+                "behavior_logprobs": None if shift is None else (policy - shift).tolist(),
+                "policy_logprobs": policy.tolist(),
+            }
+        )
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path, rows
+
+
+def test_it_trains_and_its_first_loss_is_the_formula_s(example, folder):
+    path, rows = folder
+    before = AutoModelForCausalLM.from_pretrained(path / "model").state_dict()
+    trainer = example.main(str(path / "model"), str(path / "out.jsonl"), str(path / "trained"))
+    expected, tokens = 0.0, 0
+    for row in rows:
+        for t, p in enumerate(row["policy_logprobs"]):
+            behavior = row["behavior_logprobs"]
+            weight = math.exp(p) if behavior is None else min(math.exp(p - behavior[t]), 2.0)
+            expected, tokens = expected - weight * p, tokens + 1
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected / tokens, rel=1e-3)
+    after = AutoModelForCausalLM.from_pretrained(path / "trained").state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("preset", ["is", "paper", "sft"])
+def test_accumulation_is_exact_and_evaluation_is_plain_nll(example, folder, preset):
+    from transformers import AutoTokenizer, TrainingArguments
+
+    path, rows = folder
+    tokenizer = AutoTokenizer.from_pretrained(path / "model")
+    encoded = [example.encode(row, tokenizer) for row in rows]
+    weights = []
+    for size, steps in ((3, 1), (1, 3)):
+        arguments = TrainingArguments(
+            str(path / f"out-{size}"),
+            remove_unused_columns=False,
+            per_device_train_batch_size=size,
+            per_device_eval_batch_size=3,
+            gradient_accumulation_steps=steps,
+            max_steps=2,
+            learning_rate=0.01,
+            optim="sgd",
+            max_grad_norm=0,
+            report_to="none",
+            prediction_loss_only=True,
+            use_cpu=True,
+        )
+        trainer = example.WeightedTrainer(
+            AutoModelForCausalLM.from_pretrained(path / "model"),
+            arguments,
+            data_collator=example.collate,
+            train_dataset=encoded,
+            eval_dataset=encoded,
+            options=LossOptions(preset=preset, chunk_tokens=2),
+        )
+        nll = -sum(sum(row["policy_logprobs"]) for row in rows) / sum(len(row["policy_logprobs"]) for row in rows)
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(nll, rel=1e-4)
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-5, atol=1e-7)
