@@ -1,0 +1,156 @@
+"""What cannot work is refused by name before anything is loaded."""
+
+from typing import Any
+
+import pytest
+
+from mindgap_axolotl import checks
+from mindgap_data.errors import UserError
+
+GOOD: dict[str, Any] = {"datasets": [{"path": "out.jsonl", "type": "mindgap_axolotl.chat_template"}]}
+
+
+def refusal(**changes: Any) -> str:
+    with pytest.raises(UserError) as error:
+        checks.check_config({**GOOD, **changes})
+    return error.value.message
+
+
+def test_a_good_recipe_passes() -> None:
+    checks.check_config(GOOD)
+    checks.check_config({**GOOD, "mindgap": {"preset": "paper", "alarms": {"ess_floor": None, "stop": True}}})
+    checks.check_config({**GOOD, "context_parallel_size": 1, "rl": None, "streaming": False})
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"preset": "ppo"}, "mindgap.preset: input should be 'is', 'paper' or 'sft'"),
+        ({"clipmax": 3}, "mindgap.clipmax: extra inputs are not permitted"),
+        ({"clip_max": 0.5}, "mindgap.clip_max: input should be greater than or equal to 1"),
+        ({"kl_coef": -1}, "mindgap.kl_coef: input should be greater than or equal to 0"),
+        ({"level": "word"}, "mindgap.level: input should be 'token', 'sequence' or 'geometric'"),
+        ({"alarms": {"ess_floor": 2}}, "mindgap.alarms.ess_floor: input should be less than or equal to 1"),
+        ({"alarms": {"nll": 1}}, "mindgap.alarms.nll: extra inputs are not permitted"),
+        (
+            {"tier_weights": {"teacher": 1}},
+            "mindgap.tier_weights.teacher.[key]: input should be 'self', 'guided' or 'expert'",
+        ),
+        (
+            {"preset": "sft", "level": "sequence"},
+            "mindgap: preset: sft and level: sequence contradict each other (preset sft means level: token); drop one "
+            "of them, or use preset: is",
+        ),
+    ],
+)
+def test_wrong_options(block: dict[str, Any], message: str) -> None:
+    assert refusal(mindgap=block) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        (
+            "rl",
+            "dpo",
+            "the plugin replaces the loss of supervised fine-tuning; preference and RL trainers have their own",
+        ),
+        (
+            "rl",
+            "grpo",
+            "the plugin replaces the loss of supervised fine-tuning; preference and RL trainers have their own",
+        ),
+        ("reward_model", True, "a reward model has no next-token loss to weigh"),
+        ("orpo_alpha", 0.1, "ORPO brings its own loss"),
+        ("use_eaft", True, "EAFT brings its own weighted loss"),
+        ("trainer_cls", "my.Trainer", "the plugin brings its own trainer"),
+        ("streaming", True, "streaming drops the log-prob columns"),
+        ("pretraining_dataset", "x", "streaming drops the log-prob columns"),
+        ("skip_prepare_dataset", True, "the rows must be encoded before training"),
+        ("train_on_inputs", True, "only the recorded response_token_ids are trained"),
+        ("batch_flattening", True, "its collator drops the log-prob columns; use sample_packing"),
+        ("processor_type", "AutoProcessor", "images are not supported"),
+        ("chat_template_kwargs", {"a": 1}, "the rows were rewritten with the chat template's defaults"),
+    ],
+)
+def test_refused_options(name: str, value: Any, reason: str) -> None:
+    message = f"{name}: {value} does not work with the mindgap plugin: {reason}; remove it"
+    assert refusal(**{name: value}) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("context_parallel_size", "a rank would see parts of a response"),
+        ("sequence_parallel_degree", "a rank would see parts of a response"),
+        ("tensor_parallel_size", "a rank would hold a part of the vocabulary"),
+    ],
+)
+def test_splitting_parallelism(name: str, reason: str) -> None:
+    assert refusal(**{name: 2}) == f"{name}: 2 does not work with the mindgap plugin: {reason}; set it to 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"deepspeed": "zero2.json", "mindgap": {"normalize": "batch"}},
+            "mindgap.normalize: batch needs the gradients between backward and step, which DeepSpeed keeps to itself; "
+            "use normalize: none, or FSDP",
+        ),
+        (
+            {"excess_length_strategy": "truncate", "eval_sequence_len": 10},
+            "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len",
+        ),
+        (
+            {"datasets": [{"path": "out.jsonl", "type": "chat_template"}]},
+            "no dataset of the recipe has type: mindgap_axolotl.chat_template, so no row would bring its log-probs",
+        ),
+    ],
+)
+def test_contradictions(changes: dict[str, Any], message: str) -> None:
+    assert refusal(**changes) == message
+
+
+@pytest.mark.parametrize("found", ["0.19.0", "0.20.1.dev0", "0.22.9"])
+def test_supported_versions(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "version", lambda _: found)
+    checks.check_version()
+
+
+@pytest.mark.parametrize("found", ["0.18.2", "0.23.0", "1.0.0"])
+def test_other_versions_are_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "version", lambda _: found)
+    with pytest.raises(UserError) as error:
+        checks.check_version()
+    assert error.value.message == (
+        f"axolotl {found} is not supported; this mindgap works with axolotl >=0.19,<0.23: "
+        "run pip install 'axolotl>=0.19,<0.23'"
+    )
+
+
+def test_the_range_is_the_packages() -> None:
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    low, high = (".".join(map(str, bound)) for bound in checks.AXOLOTL_RANGE)
+    assert project["optional-dependencies"]["axolotl"] == [f"axolotl>={low},<{high}"]
+
+
+def test_another_plugin_that_replaces_the_trainer() -> None:
+    from axolotl.integrations.kd import KDPlugin
+    from axolotl.integrations.liger import LigerPlugin
+    from axolotl.utils.dict import DictDefault
+
+    own, name = object(), "axolotl.integrations.kd.KDPlugin"
+    cfg = DictDefault({"plugins": [name, "axolotl.integrations.liger.LigerPlugin"], "kd_trainer": True})
+    plugins = {name: KDPlugin(), "axolotl.integrations.liger.LigerPlugin": LigerPlugin(), "mindgap": own}
+    with pytest.raises(UserError) as error:
+        checks.check_plugins(cfg, plugins, own)
+    assert error.value.message == (
+        "plugins: axolotl.integrations.kd.KDPlugin replaces the trainer or the collator, and so does mindgap; keep one"
+    )
+    checks.check_plugins(DictDefault({**cfg, "kd_trainer": None}), plugins, own)
+    # A plugin of an earlier recipe in the same process has no say.
+    checks.check_plugins(DictDefault({**cfg, "plugins": []}), plugins, own)
