@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from mindgap_data import __version__
 from mindgap_data.chat import ChatTokenizer
-from mindgap_data.engines import Draw, Failure, Request, Sampling, Score, Scores
+from mindgap_data.engines import Failure, Request, Sampling, Score, Scores
 from mindgap_data.errors import UserError
 from mindgap_data.formats import Problem
 from mindgap_data.guided import GuidedPrompt
@@ -112,12 +112,12 @@ def _stage(
     room = min(plan.sampling.max_tokens, plan.max_context - len(prompt))
     if room < 1:
         return None, counts
-    draws = [draw(f"{problem.id}/{stage}/{n}", prompt, plan.seed, room) for n in range(plan.samples)]
     # The first correct draw of an i.i.d. sequence has the law of a uniform pick among the correct ones.
-    groups: list[list[Draw]] = [[one] for one in draws] if plan.picker == "first" else [draws]
+    at_once = 1 if plan.picker == "first" else plan.samples
     correct: list[Attempt] = []
-    for group in groups:
-        outcomes = yield group
+    for start in range(0, plan.samples, at_once):
+        numbers = range(start, start + at_once)
+        outcomes = yield [draw(f"{problem.id}/{stage}/{n}", prompt, plan.seed, room) for n in numbers]
         correct += [a for a in map(_drawn, outcomes) if _count(a, stage, counts) == "correct"]
         if correct:
             break

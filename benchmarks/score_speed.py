@@ -1,0 +1,63 @@
+"""`score`'s log-probs against a row-at-a-time full-softmax script: the same numbers, how much faster.
+
+The script is what one writes first: each row alone, logits of every position, log-softmax over the whole
+vocabulary in float32, then a gather. Both run in this process on the same GSM8K-format rows.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from mindgap_data.engines import Sampling, Score, Scores
+from mindgap_data.engines.transformers import TransformersEngine
+from mindgap_data.formats import Fields, to_demonstration
+from mindgap_data.models import ModelSpec, load_tokenizer
+from mindgap_data.sources import open_source
+
+
+def main() -> None:
+    """Run both and print the ratio and the largest difference."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="rows in any input format, e.g. GSM8K's test.jsonl")
+    parser.add_argument("--rows", type=int, default=64)
+    arguments = parser.parse_args()
+    spec = ModelSpec()
+    tokenizer = load_tokenizer(spec)
+    engine = TransformersEngine(spec, tokenizer=tokenizer, sampling=Sampling(), max_context=None, batch_size=16)
+    requests: list[Score] = []
+    for raw in open_source(str(arguments.file)).rows():
+        if raw.row is not None and len(requests) < arguments.rows:
+            problem = to_demonstration(raw.row, Fields())
+            prompt, response = tokenizer.prompt_ids(problem.messages), tokenizer.response_ids(problem.expert)
+            requests.append(Score(str(raw.line), prompt, response))
+
+    began = time.perf_counter()
+    naive: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for request in requests:
+            ids = torch.tensor([[*request.prompt_ids, *request.response_ids]])
+            logprobs = torch.log_softmax(engine.model(ids).logits.float(), dim=-1)[0]
+            start = len(request.prompt_ids) - 1
+            naive[request.key] = [logprobs[start + t, y].item() for t, y in enumerate(request.response_ids)]
+    naive_seconds = time.perf_counter() - began
+
+    began = time.perf_counter()
+    pending, ours = list(requests), dict[str, tuple[float, ...]]()
+    while pending:
+        engine.submit(engine.pick(pending))
+        for answered, result in engine.collect():
+            assert isinstance(result, Scores)
+            ours[answered.key] = result.logprobs
+        pending = [request for request in pending if request.key not in ours]
+    seconds = time.perf_counter() - began
+
+    worst = max(abs(a - b) for key in naive for a, b in zip(naive[key], ours[key], strict=True))
+    print(f"{len(requests)} rows, {sum(len(r.response_ids) for r in requests):,} response tokens")
+    print(f"row at a time {naive_seconds:.1f} s, score {seconds:.1f} s, ratio {naive_seconds / seconds:.2f}")
+    print(f"largest difference {worst:.1e}")
+
+
+if __name__ == "__main__":
+    main()
