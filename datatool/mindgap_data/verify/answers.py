@@ -38,7 +38,9 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
-_PROSE = re.compile(r"\n|(?<![\\A-Za-z])[A-Za-z]{2,}[.,]?\s+\S|\s(?<![\\A-Za-z])[A-Za-z]{2,}")
+_PROSE = re.compile(
+    r"\n|(?<![\\A-Za-z])[A-Za-z]{2,}[.!?]$|(?<![\\A-Za-z])[A-Za-z]{2,}[.,]?\s+\S|\s(?<![\\A-Za-z])[A-Za-z]{2,}"
+)
 _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n['\u2019]t|\bnever|\bneither|\bcannot(?: be)?|\bwrong|\bincorrect|\brather than|\binstead of|\bexcept)"
     r"(?: (?:equal|equal to|be|simply|just|actually|the|answer|is|value|as|to))*[\s:$*(]*$",
@@ -122,7 +124,7 @@ def find_answer(response: str) -> Found | None:
     if stated:
         return Found(stated, "stated")
     bare = _tidy(body) if len(body) <= MAX_BARE else ""
-    return Found(bare, "whole") if bare and not _PROSE.search(bare) else None
+    return Found(bare, "whole") if re.search(r"\w", bare) and not _PROSE.search(body.strip()) else None
 
 
 def closing_formula(response: str) -> str | None:

@@ -49,7 +49,8 @@ class ChoiceVerifier:
         letter = letter_of(text, choices)
         if letter is None and found is not None and found.how == "stated":
             letters = set(_IS_LETTER.findall("answer " + text))
-            letter = letters.pop().upper() if len(letters) == 1 else None
+            others = set(re.findall(r"\b[B-J]\b", text)) - letters  # "B or C"; an A may be an article
+            letter = letters.pop().upper() if len(letters) == 1 and not others else None
         return Verdict.CORRECT if letter == gold else Verdict.WRONG
 
 

@@ -1,0 +1,137 @@
+r"""Where an answer is found, and where none is."""
+
+import pytest
+
+from mindgap_data.verify.answers import (
+    closing_formula,
+    closing_number,
+    find_answer,
+    last_boxed,
+    reference_answer,
+    strip_thinking,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no tags", "no tags"),
+        ("<think>a</think>b", "b"),
+        ("a</think>b", "b"),  # the template opened the block in the prompt
+        ("<think>a</think>b<think>c</think>d", "d"),
+        ("<think>a", None),
+        ("<think>a</think><think>b", None),
+    ],
+)
+def test_strip_thinking(text: str, expected: str | None) -> None:
+    assert strip_thinking(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\boxed{5}", "5"),
+        (r"\boxed{1} then \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\fbox{5}", "5"),
+        (r"\boxed 5$", "5"),
+        (r"\boxed{\left\{1,2\right\}}", r"\left\{1,2\right\}"),  # escaped braces do not count
+        (r"{ { \boxed{5}", "5"),
+        (r"\boxed{5} and \boxed{6", "5"),
+        (r"\boxed{5", None),
+        ("5", None),
+    ],
+)
+def test_last_boxed(text: str, expected: str | None) -> None:
+    assert last_boxed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("worked\n#### 1,234", "1,234"),
+        (r"so \boxed{7}", "7"),
+        (r"\boxed{7} #### 8", "7"),
+        ("#### 7 \n\n", "7"),
+        ("no answer", None),
+        ("####", None),
+    ],
+)
+def test_reference_answer(text: str, expected: str | None) -> None:
+    assert reference_answer(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "how"),
+    [
+        (r"The answer is 1. \boxed{2}", "2", "boxed"),  # a box goes before a sentence
+        (r"\boxed{2} #### 3", "2", "boxed"),
+        (r"\boxed{1} and \boxed{2}", "1, 2", "boxed"),
+        (r"\boxed{1}. Hence \boxed{2}", "2", "boxed"),
+        ("so\n#### 12 apples.", "12 apples", "hashes"),
+        ("The answer is 12 apples because 5 + 7 = 12.", "12 apples", "stated"),
+        ("**Answer:** 12", "12", "stated"),
+        ("## Final Answer\n\n12", "12", "stated"),
+        ("The final answer is $5$. I hope it is correct.", "$5$", "stated"),
+        ("The answer is $1$ and $-2$.", "$1$ and $-2$", "stated"),
+        ("The answer is $18.50.", "$18.50", "stated"),
+        ("The answer is 1. No: the answer is 2.", "2", "stated"),
+        ("Answer: (C)", "(C)", "stated"),
+        ("3/4", "3/4", "whole"),
+        ("**B**", "B", "whole"),
+    ],
+)
+def test_find_answer(text: str, expected: str, how: str) -> None:
+    found = find_answer(text)
+    assert found is not None
+    assert (found.text, found.how) == (expected, how)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I do not know.",
+        "The answer is not 7.",
+        "The answer isn't 7.",
+        r"The answer is not \boxed{7}.",
+        r"\boxed{7} is wrong.",
+        r"\boxed{7}. Wait, that is wrong.",
+        r"\boxed{7} and then \boxed{8",
+        r"\boxed{}",
+        r"<think>\boxed{7}",
+        "The answer is",
+        "####",
+    ],
+)
+def test_find_answer_finds_none(text: str) -> None:
+    assert find_answer(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("She has 3. So she has 12 apples.", "12"),
+        ("5 + 7 = 12 apples.", "12 apples"),
+        ("The total is $1,200.50.", "$1,200.50"),
+        ("Therefore, after giving 5 away, 7 apples are left, which makes 12.", "12"),
+        ("The probability is 2/5.", "2/5"),
+        ("The profit is **$70,000**.", "$70,000"),
+        ("She has 12 of 20 apples.", None),  # two numbers
+        ("If she had 12 apples.", None),
+        ("Does she have 12 apples?", None),
+        ("She does not have 12 apples.", None),
+        ("She has about 12 apples.", None),
+        ("12 + 7 apples.", None),
+        ("", None),
+    ],
+)
+def test_closing_number(text: str, expected: str | None) -> None:
+    assert closing_number(text) == expected
+
+
+def test_closing_formula_is_the_one_the_last_line_ends_in() -> None:
+    assert closing_formula(r"$x = 1$. So the side is $2\sqrt{3}$.") == r"2\sqrt{3}"
+    assert closing_formula(r"So the side is not $2\sqrt{3}$.") is None
+    assert closing_formula(r"The side $2\sqrt{3}$ is long.") is None
