@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
 from mindgap_data.engines.openai import OpenAIEngine

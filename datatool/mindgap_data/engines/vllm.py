@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
 from multiprocessing.connection import wait
@@ -66,11 +67,14 @@ class VllmEngine(Engine):
         self.sampling = sampling
         self._requests: dict[str, Request] = {}
         self._failed: list[tuple[Request, Result]] = []
+        self._alone: deque[tuple[str, Score]] = deque()  # scores that wait for the engine to be empty
         self._numbers = count()
         arguments = _engine_arguments(model, revision, max_context, dtype, seed, adapter, engine_args)
         self._engine = _start(arguments, model)
         self._lora = _load_adapter(self._engine, arguments, adapter)
         config = self._engine.model_config
+        # vLLM's CPU LoRA kernel (0.32) fails on prompt log-probs as soon as two requests share a batch.
+        self._scores_alone = adapter is not None and _on_cpu()
         # vLLM wants room for one generated token even where it only scores.
         longest = config.max_model_len - 1
         self.max_context = min(max_context or longest, longest)
@@ -81,11 +85,18 @@ class VllmEngine(Engine):
     @property
     def in_flight(self) -> int:
         """Requests submitted and not yet collected."""
-        return len(self._requests) + len(self._failed)
+        return len(self._requests) + len(self._failed) + len(self._alone)
 
     def pick(self, pending: Sequence[Request]) -> list[Request]:
         """The oldest ones, until vLLM runs as many as it can and has as many again waiting."""
-        return list(pending[: max(0, self.capacity - self.in_flight)])
+        room = max(0, self.capacity - self.in_flight)
+        if not self._scores_alone:
+            return list(pending[:room])
+        scores = [request for request in pending if isinstance(request, Score)]
+        draws = [request for request in pending if isinstance(request, Draw)]
+        if self._alone or (scores and (not draws or len(scores) >= self.capacity // 4)):
+            return [] if self.in_flight else list(scores[:room])
+        return list(draws[:room])
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Hand the requests to vLLM; one it refuses comes back from :meth:`collect` as a Failure."""
@@ -96,20 +107,21 @@ class VllmEngine(Engine):
                 reason = f"{len(ids)} tokens do not fit the context of {self.max_context}"
                 self._failed.append((request, Failure(reason)))
                 continue
-            prompt = {"type": "token", "prompt_token_ids": list(ids)}
-            try:
-                self._engine.add_request(number, prompt, self._parameters(request), lora_request=self._lora)
-            except _request_errors() as error:
-                self._failed.append((request, Failure(_one_line(error))))
-            except _dead_errors() as error:
-                raise _dead(error) from error
+            if self._scores_alone and isinstance(request, Score):
+                self._alone.append((number, request))
             else:
-                self._requests[number] = request
+                self._start_request(number, request, ids)
 
     def collect(self) -> list[tuple[Request, Result]]:
         """Step vLLM until some requests are finished, and return those."""
         finished, self._failed = self._failed, []
-        while not finished and self._requests:
+        while not finished and (self._requests or self._alone):
+            if not self._requests:
+                number, score = self._alone.popleft()
+                self._start_request(number, score, score.prompt_ids + score.response_ids)
+                if not self._requests:
+                    finished, self._failed = self._failed, []
+                    continue
             try:
                 outputs = self._engine.step()
             except _dead_errors() as error:
@@ -120,6 +132,17 @@ class VllmEngine(Engine):
                     request = self._requests.pop(output.request_id.partition("-")[0])
                     finished.append((request, _result(request, output)))
         return finished
+
+    def _start_request(self, number: str, request: Request, ids: tuple[int, ...]) -> None:
+        prompt = {"type": "token", "prompt_token_ids": list(ids)}
+        try:
+            self._engine.add_request(number, prompt, self._parameters(request), lora_request=self._lora)
+        except _request_errors() as error:
+            self._failed.append((request, Failure(_one_line(error))))
+        except _dead_errors() as error:
+            raise _dead(error) from error
+        else:
+            self._requests[number] = request
 
     def close(self) -> None:
         """Stop vLLM's processes and free its memory."""
@@ -195,7 +218,6 @@ def _engine_arguments(
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         from vllm.engine.arg_utils import EngineArgs
-        from vllm.platforms import current_platform
     except ImportError as error:
         raise UserError(
             f"--engine vllm: vLLM cannot be imported ({_one_line(error)}); install it in an environment of its own: "
@@ -213,7 +235,7 @@ def _engine_arguments(
                 f"`vllm serve MODEL --data-parallel-size {value} --logprobs-mode processed_logprobs` "
                 "and use --engine openai with its address"
             )
-    on_cpu = current_platform.is_cpu()
+    on_cpu = _on_cpu()
     arguments: dict[str, Any] = {
         "model": resolve_model_path(model),
         "revision": revision,
@@ -315,6 +337,12 @@ def _lora_rank(folder: Path) -> int:
         if rank >= max(ranks):
             return rank
     raise UserError(f"{file}: rank {max(ranks)} is above vLLM's limit of {_LORA_RANKS[-1]}; use --engine transformers")
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
 
 
 def _request_errors() -> tuple[type[Exception], ...]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
+
 from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Completion, Draw, Failure, Sampling, Score, Scores
 from mindgap_data.engines.openai import OpenAIEngine
 from mindgap_data.errors import UserError
 from misbehaving import Answer, completion, serving
 from tiny import save_tiny_tokenizer
-from transformers import AutoTokenizer
 
 HI = [{"role": "user", "content": "hi"}]
 AGAIN = "then run the same command again: it continues"

@@ -3,11 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
 from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines.token_recovery import TokenRecovery
 from tiny import CHATML
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 # Byte-level names: Ġ is a space, â Ĥ ¬ the bytes of the euro sign.
 MERGES = [("a", "b"), ("Ġ", "a"), ("Ġa", "b"), ("â", "Ĥ"), ("âĤ", "¬"), ("Ã", "©")]
