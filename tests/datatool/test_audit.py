@@ -122,6 +122,16 @@ def test_expert_rows_are_not_blamed_for_being_the_expert() -> None:
     assert kinds(record(text="#### 7", tier="expert")) == []
 
 
+def test_worked_solutions_pass_the_text_checks() -> None:
+    path = Path(__file__).parents[2] / "recipes" / "data" / "word_problems.jsonl"
+    problems = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(problems) >= 40
+    for problem in problems:
+        row = record(text=problem["solution"], expert=problem["solution"])
+        row["messages"][0]["content"] = problem["problem"]
+        assert kinds(row) == ["near_copy"], problem["id"]
+
+
 def test_an_expert_without_working_asks_for_none() -> None:
     assert kinds(record(text="\\boxed{7}", expert="The answer is 7")) == []
 

@@ -262,6 +262,10 @@ def test_bad_input_is_one_line(model: Path, bench: Path, tmp_path: Path) -> None
             ["-o", tmp_path / "out"],
             "nothing to evaluate: name at least one file of problems, or two folders with --compare",
         ),
+        (
+            [bench, "--compare", tmp_path, tmp_path],
+            f"--compare takes two finished folders and runs nothing: leave out {bench}",
+        ),
         ([bench], "-o is missing: name a folder to keep the generations and figures in"),
         (
             [bench, again, "-o", tmp_path / "out"],

@@ -108,6 +108,10 @@ def command(context: click.Context, /, **options: Any) -> None:
       mindgap-data evaluate --compare base/ tuned/
     """
     if options["compared"]:
+        if options["benchmarks"]:
+            raise UserError(
+                f"--compare takes two finished folders and runs nothing: leave out {options['benchmarks'][0]}"
+            )
         before, after = options["compared"]
         _compare(before, after, options["as_json"])
         return
