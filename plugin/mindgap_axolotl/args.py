@@ -14,35 +14,46 @@ class AlarmOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ess_floor: float | None = Field(
-        0.1, gt=0, le=1, description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient"
+        default=0.1,
+        gt=0,
+        le=1,
+        
+        description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient",
+   ,
     )
     weight_variance: float | None = Field(
-        10.0, gt=0, description="warn when the variance of the raw weights of self or guided rows is above"
+        default=10.0, gt=0, 
+        description="warn when the variance of the raw weights of self or guided rows is above",
+   
     )
     nll_rise: float | None = Field(
-        0.5,
+        default=0.5,
         gt=0,
         description="warn when the NLL of a tier, mean of the last 20 logs, is this many nats above its lowest",
     )
     grad_norm_spike: float | None = Field(
-        10.0, gt=1, description="warn when the gradient norm is this many times the median of the last 20 logged"
+        default=10.0,
+        gt=1,
+        
+        description="warn when the gradient norm is this many times the median of the last 20 logged",
+   ,
     )
     expert_share: float | None = Field(
-        0.9,
+        default=0.9,
         gt=0,
         le=1,
         description="warn when more than this share of the trained tokens is expert text although rewritten rows exist",
     )
-    stop: bool = Field(False, description="stop the run, with a checkpoint, when an alarm lasts `patience` logs")
-    patience: int = Field(3, ge=1, description="logs in a row an alarm must last before `stop` acts")
+    stop: bool = Field(
+        default=False, description="stop the run, with a checkpoint, when an alarm has lasted"
+    )
+    patience: int = Field(default=3, ge=1, description="logs in a row an alarm must last before `stop` acts")
 
 
 class MindGapOptions(LossOptions):
     """The whole ``mindgap:`` block: the loss, the alarms and one exception."""
 
-    alarms: AlarmOptions = Field(
-        default_factory=lambda: AlarmOptions(), description="when to warn, and whether to stop"
-    )
+    alarms: AlarmOptions = Field(default_factory=AlarmOptions, description="when to warn, and whether to stop")
     allow_other_model: bool = Field(
         False,
         description="train another model, or another adapter, than the one the rows were rewritten for; "

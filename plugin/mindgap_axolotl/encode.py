@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from jinja2 import TemplateError
-from mindgap_data.errors import UserError
-from mindgap_data.record import record_error
 
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.options import TIERS
 from mindgap_axolotl.weights import EXPERT, missing_log_probs
+from mindgap_data.errors import UserError
+from mindgap_data.record import record_error
 
 IGNORED = -100
 # A row with any of these and no response_token_ids is a broken record, not a plain SFT row.
@@ -122,8 +122,8 @@ class RowEncoder:
             )
         try:
             stock = self.stock.tokenize_prompt({self.stock.prompter.field_messages: messages})
-        except (TemplateError, KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{where}: the chat template refuses this conversation: {error}") from error
+        except (TemplateError, KeyError, ValueError, TypeError) as cause:
+            raise UserError(f"{where}: the chat template refuses this conversation: {cause}") from cause
         if all(label == IGNORED for label in stock["labels"]):
             raise UserError(f"{where}: no trainable token: the conversation has no assistant turn")
         total = len(stock["input_ids"])

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from axolotl.core.trainers.base import AxolotlTrainer
-from mindgap_data.errors import UserError
 from torch import Tensor
 from transformers import Trainer
 
@@ -12,6 +11,7 @@ from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
 from mindgap_axolotl.forward import MicroBatch, check_head, teach_loss
 from mindgap_axolotl.metrics import WeightMetrics
+from mindgap_data.errors import UserError
 
 
 class PlainLossLog(Trainer):
@@ -28,6 +28,8 @@ class PlainLossLog(Trainer):
 
 class WeightedLossMixin(Trainer):
     """Stands before AxolotlTrainer: the loss, its normalisation and its metrics."""
+
+    args: Any  # AxolotlTrainingArguments, with MindGapTrainingArgsMixin in them
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,8 +51,8 @@ class WeightedLossMixin(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        known = self._signature_columns or []
-        self._signature_columns = [*known, *(name for name in BATCH_COLUMNS if name not in known)]
+        known: list[str] = self._signature_columns or []
+        self._signature_columns: Any = [*known, *(name for name in BATCH_COLUMNS if name not in known)]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -72,7 +74,7 @@ class WeightedLossMixin(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """One micro-batch; after the last of a step, ``normalize: batch`` rescales what has been accumulated."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         if self.options.normalize != "batch":
             return loss
         return self._window.normalise(loss, model, self.accelerator)

@@ -145,32 +145,38 @@ def test_packed_rows_print_the_same_as_padded_ones(home: Path, rows: list[dict[s
     assert packed[-1]["mindgap/all/nll"] < packed[0]["mindgap/all/nll"]
 
 
-def test_two_processes_print_the_same_as_one(home: Path, lora: Run) -> None:
-    settings = recipe(
-        home / "model",
-        home / "rows.jsonl",
-        **LORA,
-        max_steps=3,
-        gradient_accumulation_steps=4,
-        max_memory={"cpu": "8GiB"},  # else Axolotl places a second process's model on a GPU
-    )
-    both = finished(train(home / "two", settings, processes=2)).train
-    names = [name for name in both[0] if name.startswith("mindgap/") or name in ("loss", "grad_norm")]
-    for ours, theirs in zip(both, lora.train, strict=False):
-        assert_logged(ours, {name: theirs[name] for name in names})
+NORMALISED = {"mindgap": {"normalize": "batch", "tier_weights": {"expert": 0.0}}, "max_steps": 3, "learning_rate": 1e-3}
 
 
-def test_self_normalised_loss_divides_by_the_weights(home: Path, rows: list[dict[str, Any]]) -> None:
-    options = {"normalize": "batch", "tier_weights": {"expert": 0.0}}
-    settings = recipe(home / "model", home / "rows.jsonl", max_steps=2, learning_rate=1e-3, mindgap=options)
-    first = finished(train(home / "normalised", settings)).train[0]
+@pytest.fixture(scope="module")
+def normalised(home: Path) -> Run:
+    """Full fine-tuning (LoRA starts from random numbers) with the loss divided by the weights of the global batch."""
+    return finished(train(home / "normalised", recipe(home / "model", home / "rows.jsonl", **NORMALISED)))
+
+
+def test_self_normalised_loss_divides_by_the_weights(normalised: Run, rows: list[dict[str, Any]]) -> None:
     total = weights = 0.0
     for row in rows:
         if row["tier"] != "expert":
             p, beta = np.array(row["policy_logprobs"]), np.array(row["behavior_logprobs"])
             used = np.minimum(np.exp(p - beta), CLIP_MAX)
             total, weights = total - (used * p).sum(), weights + used.sum()
-    assert first["loss"] == pytest.approx(total / weights, rel=1e-3)
+    assert normalised.train[0]["loss"] == pytest.approx(total / weights, rel=1e-3)
+
+
+def test_two_processes_print_the_same_as_one(home: Path, normalised: Run) -> None:
+    settings = recipe(
+        home / "model",
+        home / "rows.jsonl",
+        **NORMALISED,
+        gradient_accumulation_steps=4,
+        max_memory={"cpu": "8GiB"},  # else Axolotl places a second process's model on a GPU
+    )
+    both = finished(train(home / "two", settings, processes=2)).train
+    names = [name for name in both[0] if name.startswith("mindgap/") or name in ("loss", "grad_norm")]
+    assert len(both) == len(normalised.train) == 3
+    for ours, theirs in zip(both, normalised.train, strict=True):
+        assert_logged(ours, {name: theirs[name] for name in names})
 
 
 def test_qlora_prints_the_nll_of_the_4_bit_model(tmp_path: Path) -> None:
