@@ -17,14 +17,12 @@ class AlarmOptions(BaseModel):
         default=0.1,
         gt=0,
         le=1,
-        
         description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient",
-   ,
     )
     weight_variance: float | None = Field(
-        default=10.0, gt=0, 
+        default=10.0,
+        gt=0,
         description="warn when the variance of the raw weights of self or guided rows is above",
-   
     )
     nll_rise: float | None = Field(
         default=0.5,
@@ -34,9 +32,7 @@ class AlarmOptions(BaseModel):
     grad_norm_spike: float | None = Field(
         default=10.0,
         gt=1,
-        
         description="warn when the gradient norm is this many times the median of the last 20 logged",
-   ,
     )
     expert_share: float | None = Field(
         default=0.9,
@@ -44,9 +40,7 @@ class AlarmOptions(BaseModel):
         le=1,
         description="warn when more than this share of the trained tokens is expert text although rewritten rows exist",
     )
-    stop: bool = Field(
-        default=False, description="stop the run, with a checkpoint, when an alarm has lasted"
-    )
+    stop: bool = Field(default=False, description="stop the run, with a checkpoint, when an alarm has lasted")
     patience: int = Field(default=3, ge=1, description="logs in a row an alarm must last before `stop` acts")
 
 
