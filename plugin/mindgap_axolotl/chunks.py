@@ -1,11 +1,19 @@
 """Log-probs and their slopes a chunk of tokens at a time: the one place that holds logits. No autograd here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from mindgap_axolotl.head import Head
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def uncompiled(function: Function) -> Function:
+    """Keep torch.compile out: it would unroll the loop over chunks anew for every number of tokens."""
+    return cast(Function, torch.compiler.disable(function))
 
 
 class ChunkedLogits:

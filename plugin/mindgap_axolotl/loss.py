@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mindgap_axolotl.chunks import ChunkedLogits
+from mindgap_axolotl.chunks import ChunkedLogits, uncompiled
 from mindgap_axolotl.head import Head, gathered
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
@@ -32,6 +32,7 @@ class LossOutput:
     weights: Tensor
 
 
+@uncompiled
 def weighted_nll(
     hidden: Tensor,
     head: Head,
@@ -69,7 +70,7 @@ def weighted_nll(
         connected to the graph.
     """
     with gathered(head) as full:
-        total, p, log_weights, weights = _WeightedNLL.apply(  # type: ignore[no-untyped-call]
+        total, p, log_weights, weights = _WeightedNLL.apply(
             hidden,
             full.reduce(hidden),
             full.weight,
@@ -84,6 +85,7 @@ def weighted_nll(
     return LossOutput(total * factor, p, log_weights, weights)
 
 
+@uncompiled
 def log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk_tokens: int = 256) -> Tensor:
     """p_t = log pi(y_t), no gradient, for evaluation and metrics.
 

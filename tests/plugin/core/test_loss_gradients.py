@@ -324,3 +324,17 @@ def test_logits_are_never_held_for_more_than_a_chunk():
         weighted_nll(of.hidden, of.head(), of.targets, of.fields, LossOptions(chunk_tokens=10)).loss.backward()
         log_probs(of.hidden, of.head(), of.targets, 10)
     assert max(sizes) == 10 * 500
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_inside_a_compiled_model_the_loss_stays_as_it_is(level):
+    of, options = problem(head="lora"), LossOptions(level=level, chunk_tokens=4)
+
+    def step(hidden):
+        return weighted_nll(torch.tanh(hidden), of.head(), of.targets, of.fields, options).loss * 2
+
+    step(of.hidden).backward()
+    expected = of.gradients()
+    torch.compile(step, backend="eager")(of.hidden).backward()
+    for name, gradient in of.gradients().items():
+        torch.testing.assert_close(gradient, expected[name])
