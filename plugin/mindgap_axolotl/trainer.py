@@ -90,7 +90,8 @@ class WeightedLossMixin(Trainer):
     def _gather(self, values: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
             return values
-        return self.accelerator.gather(values.to(self.args.device))
+        gathered: Tensor = self.accelerator.gather(values.to(self.args.device))
+        return gathered
 
 
 class BatchWeights:
