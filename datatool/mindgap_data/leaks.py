@@ -12,11 +12,11 @@ _KIND = r"(?:correct|final|detailed|full|complete|worked|written|step-by-step|st
 _WHO = r"(?:teacher|expert|tutor|instructor|reference|hint)"
 _SAYS = r"(?:says?|said|shows?|showed|explain(?:s|ed)?|suggest(?:s|ed)?|stat(?:es|ed)|did|does|point(?:s|ed) out)"
 _SHOWS = r"(?:shown|stated|explained|described|given|seen|mentioned|demonstrated|outlined|provided|indicated|noted)"
-_WAY = rf"(?:{_THING}|approach|method|reasoning|steps|work)"
+_WAY = rf"(?:{_THING}|approach|method|reasoning|steps|work|guidance|instructions)"
 _PHRASES = (
     # "the given solution", "this provided correct answer"; not "the given answer choices", "the given salt solution".
     rf"\b(?:the|this|that|your|their|his|her) {_SHOWN} (?:{_KIND} )?{_THING}\b(?! (?:choice|option|set|space))",
-    rf"\breference {_THING}\b",
+    rf"\b(?:reference|teacher|expert)(?:'s)? {_THING}\b",
     # "the solution provided above", "the solution you gave"; not "the solution provided that", "given by x = 2".
     rf"\bthe {_THING} (?:that )?(?:(?:i|we) (?:was|were) |you )?(?:provided|given|shown|supplied|gave|shared|showed)"
     rf"(?: (?:above|earlier|here|to (?:me|us)|by the {_WHO}|in the (?:prompt|reference|guidance))\b|[.,:;!?]|$)",

@@ -1,6 +1,7 @@
 """Leaks: phrases that mention the reference, and copied n-grams."""
 
 import pytest
+
 from mindgap_data.leaks import NEAR_COPY, mentions_reference, ngram_overlap, words
 
 LEAKS = [
@@ -18,6 +19,8 @@ LEAKS = [
     ("as explained in the\n  solution", "as explained in the solution"),
     ("Comparing with the answer key we see 7.", "the answer key"),
     ("We check against the given correct answer.", "the given correct answer"),
+    ("Reading the <teacher_solution> we see 7.", "teacher solution"),
+    ("Following the teacher's guidance, add.", "the teacher's guidance"),
     ("The given step-by-step solution is clear.", "the given step-by-step solution"),
     ("根据参考答案,结果是 7。", "参考答案"),
 ]
