@@ -153,7 +153,7 @@ def gathered(head: Head) -> Iterator[Head]:
                 "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under "
                 "DeepSpeed ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
             )
-        import deepspeed  # type: ignore[import-not-found]
+        import deepspeed
 
         context = deepspeed.zero.GatheredParameters(head.tensors())
     with context:
@@ -226,5 +226,5 @@ def _whole(tensor: Tensor) -> Tensor:
     full: Tensor = tensor.full_tensor(grad_placements=[Partial()] * mesh.ndim)
     if full.requires_grad:
         # Not Partial("avg"): gloo cannot average while it reduces.
-        full.register_hook(lambda grad: grad / mesh.size())  # type: ignore[no-untyped-call]
+        full.register_hook(lambda grad: grad / mesh.size())
     return full
