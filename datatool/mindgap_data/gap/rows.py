@@ -63,7 +63,7 @@ class GapRow:
 
 
 def read_gap_records(path: Path, one_policy: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Stream (line, record) of a rewritten file, every record checked.
+    """Stream (line, record) of a rewritten file, every record checked, its log-probs as arrays where they parse so.
 
     Args:
         path: the file.
@@ -75,7 +75,7 @@ def read_gap_records(path: Path, one_policy: bool = True) -> Iterator[tuple[int,
     first: tuple[int, Policy] | None = None
     fields = POLICY_FIELDS if one_policy else ("tokenizer",)
     for line, row in read_rows(path, fast_loads):
-        if not _looks_valid(row) and (error := record_error(row)):
+        if not _parse_logprobs(row) and (error := record_error(row)):
             raise UserError(f"{path}:{line}: {_remedy(row, error)}")
         policy = Policy.of(row)
         if first is None:
@@ -98,14 +98,14 @@ def gap_row(path: Path, line: int, row: dict[str, Any]) -> GapRow:
     Raises:
         UserError: when ``expert_logprobs`` is no list of log-probs.
     """
-    chosen = np.array(row["policy_logprobs"], dtype=np.float64)
+    chosen = np.asarray(row["policy_logprobs"], dtype=np.float64)
     behavior = row["behavior_logprobs"]
     return GapRow(
         line=line,
         tier=row["tier"],
         chosen=chosen,
         recorded=chosen,
-        behavior=None if behavior is None else np.array(behavior, dtype=np.float64),
+        behavior=None if behavior is None else np.asarray(behavior, dtype=np.float64),
         expert=chosen if row["tier"] == "expert" else _expert(path, line, row),
     )
 
@@ -135,14 +135,14 @@ def _logprobs(values: Any) -> Floats | None:
     return array if array.ndim == 1 and array.max() <= LOGPROB_SLACK and math.isfinite(array.min()) else None
 
 
-def _looks_valid(row: dict[str, Any]) -> bool:
-    """Whether the fields used here are sound: the record's rules, in arrays, for speed.
+def _parse_logprobs(row: dict[str, Any]) -> bool:
+    """Turn the row's log-probs into arrays and say whether the fields used here are sound, by the record's rules.
 
-    A row that fails is looked at by `record_error`, which also words what is wrong.
+    A row that is not is left as it is for `record_error`, which is slower and words what is wrong.
     """
-    ids, policy, behavior = row.get("response_token_ids"), row.get("policy_logprobs"), row.get("behavior_logprobs", 0)
+    ids, behavior = row.get("response_token_ids"), row.get("behavior_logprobs", 0)
     provenance, messages = row.get("provenance"), row.get("messages")
-    return (
+    if not (
         isinstance(provenance, dict)
         and provenance.get("schema_version") == 1
         and isinstance(provenance.get("model"), str)
@@ -156,14 +156,19 @@ def _looks_valid(row: dict[str, Any]) -> bool:
         and row.get("tier") in TIERS
         and isinstance(row.get("expert"), str)
         and isinstance(ids, list)
-        and isinstance(policy, list)
-        and _logprobs(policy) is not None
-        and len(policy) == len(ids)
-        and (
-            (behavior is None and row["tier"] == "expert")
-            or (isinstance(behavior, list) and _logprobs(behavior) is not None and len(behavior) == len(ids))
-        )
-    )
+        and (behavior is not None or row["tier"] == "expert")
+    ):
+        return False
+    policy = _logprobs(row.get("policy_logprobs"))
+    known = None if behavior is None else _logprobs(behavior)
+    if (
+        policy is None
+        or len(policy) != len(ids)
+        or (behavior is not None and (known is None or len(known) != len(ids)))
+    ):
+        return False
+    row["policy_logprobs"], row["behavior_logprobs"] = policy, known
+    return True
 
 
 def _remedy(row: dict[str, Any], error: str) -> str:

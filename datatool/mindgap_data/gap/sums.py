@@ -1,6 +1,6 @@
 """A streamed file of log-probs reduced to a few sums per row: all that any figure of the gap needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,7 @@ from mindgap_data.record import TIERS
 SIDES = ("before", "after", "after_dft")
 
 # Per row and side, over its tokens; `tokens` is 0 where the side has no log-probs.
-SIDE = np.dtype(
-    [(name, "f8") for name in ("tokens", "log_sum", "log_sum_squares", "log_max", "clipped", "k1", "k2", "k3")]
-)
+SIDE = np.dtype([(name, "f8") for name in ("tokens", "log_sum", "log_sum_squares", "log_max", "clipped", "k1")])
 
 # Token log-weights are counted in bins of this many nats; what lies outside goes to the end bins.
 BIN_EDGES = np.linspace(-12.0, 4.0, 65)
@@ -33,6 +31,8 @@ class RowSums:
     tier: npt.NDArray[np.int8]  # [N], index into TIERS
     sides: dict[str, npt.NDArray[np.void]]  # side -> SIDE [N]
     known_behavior: npt.NDArray[np.bool_]  # [N], whether mu of the chosen response is known
+    k2: Floats  # [N], of the chosen response's l, over its tokens
+    k3: Floats  # [N]
     prompt_gap: Floats  # [N], sum of recorded policy log-prob - behaviour log-prob; 0 where unknown
     drift: Floats  # [N], sum of measured - recorded policy log-prob
     histogram: npt.NDArray[np.int64]  # [sides, tiers, bins], token log-weights
@@ -50,6 +50,8 @@ def reduce_rows(rows: Iterable[GapRow], clip: Clip, clip_max: float) -> RowSums:
         tier=np.concatenate([block.tier for block in blocks]),
         sides={side: np.concatenate([block.sides[side] for block in blocks]) for side in SIDES},
         known_behavior=np.concatenate([block.known_behavior for block in blocks]),
+        k2=np.concatenate([block.k2 for block in blocks]),
+        k3=np.concatenate([block.k3 for block in blocks]),
         prompt_gap=np.concatenate([block.prompt_gap for block in blocks]),
         drift=np.concatenate([block.drift for block in blocks]),
         histogram=np.sum([block.histogram for block in blocks], axis=0),
@@ -80,6 +82,9 @@ def _reduce_block(rows: Sequence[GapRow], clip: Clip, clip_max: float) -> RowSum
         tier=tier,
         sides={side: _side_sums(values, clip, clip_max) for side, values in log_weights.items()},
         known_behavior=np.array([row.behavior is not None for row in rows], dtype=bool),
+        k2=_per_row(log_weights["after"], kl_k2),
+        # An infinite sum would make every resample NaN, those without the row too.
+        k3=np.minimum(_per_row(log_weights["after"], kl_k3), 1e300),
         prompt_gap=np.array(
             [0.0 if row.behavior is None else np.sum(row.recorded - row.behavior) for row in rows], dtype=np.float64
         ),
@@ -110,11 +115,17 @@ def _side_sums(values: Sequence[Floats | None], clip: Clip, clip_max: float) -> 
     sums["log_sum_squares"][present] = np.log(total(scaled * scaled)) + 2 * top
     sums["clipped"][present] = total(changed_by_clip(flat, clip, clip_max))
     sums["k1"][present] = total(kl_k1(flat))
-    sums["k2"][present] = total(kl_k2(flat))
-    with np.errstate(over="ignore"):
-        # An infinite sum would make every resample NaN, those without the row too.
-        sums["k3"][present] = np.minimum(total(kl_k3(flat)), 1e300)
     return sums
+
+
+def _per_row(values: Sequence[Floats | None], estimator: Callable[[Floats], Floats]) -> Floats:
+    """Sum of a token's KL estimator over each row's tokens [N]; every row has some."""
+    arrays = [value for value in values if value is not None]
+    if not arrays:
+        return np.zeros(0)
+    lengths = np.array([len(array) for array in arrays])
+    with np.errstate(over="ignore"):
+        return np.add.reduceat(estimator(np.concatenate(arrays)), np.cumsum(lengths) - lengths)
 
 
 def changed_by_clip(log_weight: Floats, clip: Clip, clip_max: float) -> Floats:

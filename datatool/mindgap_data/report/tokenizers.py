@@ -26,7 +26,7 @@ def open_pieces(path: Path, name: str) -> tuple[TokenPieces | None, str | None]:
     if name != "auto":
         return _load(name, policy), None
     try:
-        return _load(policy.model, policy, local_files_only=True), None
+        return _load(policy.model or "", policy, local_files_only=True), None
     except UserError as error:
         return None, f"{error.message}; {WITHOUT}"
 
