@@ -9,32 +9,32 @@ from mindgap_axolotl.options import LossOptions
 
 
 class AlarmOptions(BaseModel):
-    """When the run warns. Each threshold may be null: no such alarm."""
+    """When the run warns. 0 as a floor, 1 as a share and .inf elsewhere turn an alarm off."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ess_floor: float | None = Field(
+    ess_floor: float = Field(
         default=0.1,
-        gt=0,
+        ge=0,
         le=1,
         description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient",
     )
-    weight_variance: float | None = Field(
+    weight_variance: float = Field(
         default=10.0,
         gt=0,
         description="warn when the variance of the raw weights of self or guided rows is above",
     )
-    nll_rise: float | None = Field(
+    nll_rise: float = Field(
         default=0.5,
         gt=0,
         description="warn when the NLL of a tier, mean of the last 20 logs, is this many nats above its lowest",
     )
-    grad_norm_spike: float | None = Field(
+    grad_norm_spike: float = Field(
         default=10.0,
         gt=1,
         description="warn when the gradient norm is this many times the median of the last 20 logged",
     )
-    expert_share: float | None = Field(
+    expert_share: float = Field(
         default=0.9,
         gt=0,
         le=1,

@@ -56,13 +56,13 @@ class AlarmCallback(TrainerCallback):
         options = self.options
         for tier in REWRITTEN:
             ess, variance = logs.get(f"mindgap/{tier}/ess"), logs.get(f"mindgap/{tier}/weight_variance")
-            if options.ess_floor is not None and ess is not None and ess < options.ess_floor:
+            if ess is not None and ess < options.ess_floor:
                 yield (
                     f"ess_floor.{tier}",
                     f"ESS/N of {tier} rows is {ess:.3g}, below {options.ess_floor:g}: few tokens carry the gradient; "
                     "lower the learning rate, train fewer epochs, or rewrite again with the model as it is now",
                 )
-            if options.weight_variance is not None and variance is not None and variance > options.weight_variance:
+            if variance is not None and variance > options.weight_variance:
                 yield (
                     f"weight_variance.{tier}",
                     f"weight variance of {tier} rows is {variance:.3g}, above {options.weight_variance:g}; use "
@@ -80,7 +80,7 @@ class AlarmCallback(TrainerCallback):
                 continue
             mean = sum(recent) / len(recent)
             lowest = self.lowest_nll[tier] = min(mean, self.lowest_nll.get(tier, mean))
-            if self.options.nll_rise is not None and mean > lowest + self.options.nll_rise:
+            if mean > lowest + self.options.nll_rise:
                 yield (
                     f"nll_rise.{tier}",
                     f"NLL of {tier} rows, mean of {len(recent)} logs, is {mean:.3g}, {mean - lowest:.3g} nats above "
@@ -93,7 +93,7 @@ class AlarmCallback(TrainerCallback):
         if norm is None:
             return
         factor = self.options.grad_norm_spike
-        if factor is not None and len(self.grad_norms) >= FEWEST:
+        if len(self.grad_norms) >= FEWEST:
             usual = median(self.grad_norms)
             if norm > factor * usual > 0:
                 yield (
@@ -106,7 +106,7 @@ class AlarmCallback(TrainerCallback):
     def _tier_mix(self, logs: dict[str, Any]) -> Iterator[tuple[str, str]]:
         tokens = {tier: logs.get(f"mindgap/{tier}/tokens", 0) for tier in TIERS}
         rewritten, limit = tokens["self"] + tokens["guided"], self.options.expert_share
-        if limit is not None and rewritten and tokens["expert"] > limit * (rewritten + tokens["expert"]):
+        if rewritten and tokens["expert"] > limit * (rewritten + tokens["expert"]):
             share = tokens["expert"] / (rewritten + tokens["expert"])
             yield (
                 "expert_share",

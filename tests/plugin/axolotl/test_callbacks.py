@@ -1,5 +1,6 @@
 """Alarms: each fires on its own numbers, once, with a remedy; `stop` ends the run."""
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,8 +85,8 @@ def test_alarms(logs: list[dict[str, Any]], wanted: list[str]) -> None:
     assert messages(AlarmOptions(), *logs) == wanted
 
 
-def test_null_turns_an_alarm_off() -> None:
-    off = AlarmOptions(ess_floor=None, weight_variance=None, nll_rise=None, grad_norm_spike=None, expert_share=None)
+def test_limits_out_of_reach_turn_alarms_off() -> None:
+    off = AlarmOptions(ess_floor=0, weight_variance=inf, nll_rise=inf, grad_norm_spike=inf, expert_share=1)
     bad = {
         "mindgap/self/ess": 0.01,
         "mindgap/self/weight_variance": 99.0,

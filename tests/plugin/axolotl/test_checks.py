@@ -18,7 +18,7 @@ def refusal(**changes: Any) -> str:
 
 def test_a_good_recipe_passes() -> None:
     checks.check_config(GOOD)
-    checks.check_config({**GOOD, "mindgap": {"preset": "paper", "alarms": {"ess_floor": None, "stop": True}}})
+    checks.check_config({**GOOD, "mindgap": {"preset": "paper", "alarms": {"ess_floor": 0, "stop": True}}})
     checks.check_config({**GOOD, "context_parallel_size": 1, "rl": None, "streaming": False})
 
 
