@@ -78,6 +78,8 @@ def strip_thinking(text: str) -> str | None:
     Everything up to the last ``</think>`` is dropped (chat templates often open the block in the
     prompt, so the opening tag may be missing). A text with no such tag is returned as it is.
     """
+    if "think" not in text.lower():
+        return text
     end = 0
     for match in _THINK_CLOSE.finditer(text):
         end = match.end()

@@ -1,7 +1,9 @@
 """From a verifier's name to the verifier: built in, installed under an entry point, or ``module:function``."""
 
 import inspect
+import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -56,6 +58,11 @@ def verifier_kind(verifier: Verifier) -> str:
 
 
 def _installed() -> dict[str, str]:
+    return _installed_along(tuple(sys.path))
+
+
+@cache
+def _installed_along(path: tuple[str, ...]) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 

@@ -60,7 +60,9 @@ class MathVerifier:
         other = parse_plain(found.text)
         if other is None:
             return None
-        later = parse_plain(stated_after_box(response) or "") if found.how == "boxed" else None
+        later = None
+        if found.how == "boxed" and response.rfind("nswer") > response.rfind("boxed"):
+            later = parse_plain(stated_after_box(response) or "")
         agreeing = later is None or same_quantity(number, later)
         return Verdict.CORRECT if same_quantity(number, other) and agreeing else Verdict.WRONG
 

@@ -51,6 +51,8 @@ def parse_plain(text: str) -> Quantity | None:
     """The plain number ``text`` is, or None when it is anything else or beyond the bounds."""
     if len(text) > MAX_TEXT:
         return None
+    if len(text) <= 15 and text.isascii() and text.isdigit():
+        return Quantity(Fraction(int(text)))
     text = undelimited(text.translate(_MINUS).strip())
     match = _NUMBER.match(text)
     if match is None or (match["sign"] and match["sign2"]):
@@ -66,7 +68,8 @@ def parse_plain(text: str) -> Quantity | None:
     decimal = match["decimal"] or ""
     decimals = len(decimal.partition(".")[2]) if "." in decimal and not (match["e"] or match["power"]) else None
     negative = "-" in (match["sign"], match["sign2"])
-    return Quantity((-value if negative else value) * unit.scale, unit, decimals)
+    value = -value if negative else value
+    return Quantity(value if unit.scale == 1 else value * unit.scale, unit, decimals)
 
 
 def same_quantity(gold: Quantity, other: Quantity) -> bool:
@@ -128,7 +131,9 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if match["decimal"]:
         value = _decimal(match["decimal"])
         exponent = match["e"] or match["power"]
-        scale = _power_of_ten(exponent) if exponent else Fraction(1)
+        if not exponent:
+            return value
+        scale = _power_of_ten(exponent)
         return None if value is None or scale is None else value * scale
     whole = match["whole"] or match["whole2"] or "0"
     numerator = match["n"] or match["n1"] or match["n2"] or match["n3"]
@@ -144,7 +149,7 @@ def _decimal(text: str) -> Fraction | None:
     whole = _digits(whole)
     if len(whole) + len(part) > MAX_DIGITS:
         return None
-    return Fraction(int((whole + part) or "0"), 10 ** len(part))
+    return Fraction(int((whole + part) or "0"), 10 ** len(part)) if part else Fraction(int(whole or "0"))
 
 
 def _power_of_ten(text: str) -> Fraction | None:
@@ -153,7 +158,7 @@ def _power_of_ten(text: str) -> Fraction | None:
 
 
 def _digits(text: str) -> str:
-    return "".join(character for character in text if character in "0123456789")
+    return text if text.isdigit() else re.sub(r"[^0-9]", "", text)
 
 
 def _with_currency(unit: Unit, sign: str) -> Unit | None:

@@ -122,7 +122,8 @@ class VerifierPool:
             verifier = self._verifiers.get(spec) or self._verifiers.setdefault(spec, load_verifier(spec))
             quick = getattr(verifier, "quick", None)
             verdict = quick(response, answer, row) if quick is not None else None
-        except UserError:
+        # A row's verifier may be unknown, and a user's own quick may hold any fault.
+        except Exception:  # noqa: BLE001
             verdict = Verdict.CHECKER_ERROR
         if verdict is not None:
             done.set_result(verdict)

@@ -179,7 +179,7 @@ def parse_unit(text: str) -> Unit | None:
     """The unit ``text`` is, or None when it is something else (an operator, a variable, more numbers)."""
     text = text.strip()
     if not text:
-        return Unit()
+        return NO_UNIT
     if len(text) > MAX_TEXT:
         return None
     attached = not text[0].isspace() and "\\" not in text

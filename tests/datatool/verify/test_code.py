@@ -90,7 +90,15 @@ def test_every_isolation_contains_what_it_claims_to(isolation: Isolation, name: 
     _assert_nothing_left()
 
 
-CONNECT = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', {port}), 1)\nexcept OSError:\n    pass\nelse:\n    raise SystemExit\n"
+CONNECT = """\
+import socket
+try:
+    socket.create_connection(('127.0.0.1', {port}), 1)
+except OSError:
+    pass
+else:
+    raise SystemExit
+"""
 
 
 def test_no_isolation_but_the_weakest_has_a_network(isolation: Isolation) -> None:

@@ -28,7 +28,7 @@ class Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.asked.append(body)
                 reply = server.replies[body["seed"] % len(server.replies)]
@@ -125,7 +125,8 @@ def test_a_rubric_of_ones_own(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         JudgeVerifier(server.url, "m", rubric=str(broken))
     assert error.value.message == (
-        f"verifier 'judge': rubric {broken}: not a jinja2 template: Expected an expression, got 'end of statement block'"
+        f"verifier 'judge': rubric {broken}: not a jinja2 template: "
+        "Expected an expression, got 'end of statement block'"
     )
 
 

@@ -91,14 +91,11 @@ def test_quick_agrees_with_the_full_check_or_says_nothing() -> None:
 
 # --- properties ----------------------------------------------------------------------------------
 
-PROSE = st.lists(
-    st.sampled_from(
-        "we now add both sides and see that the sum of all apples grows while Tom walks home with his red bag "
-        "Let us think Then by symmetry Next consider each case separately".split()
-    ),
-    min_size=1,
-    max_size=30,
-).map(lambda words: " ".join(words) + ".")
+WORDS = (
+    "we now add both sides and see that the sum of all apples grows while Tom walks home with his red bag "
+    "Let us think Then by symmetry Next consider each case separately"
+)
+PROSE = st.lists(st.sampled_from(WORDS.split()), min_size=1, max_size=30).map(lambda words: " ".join(words) + ".")
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9)
 INTEGERS = st.integers(-(10**30), 10**30)
 

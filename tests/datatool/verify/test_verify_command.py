@@ -78,31 +78,63 @@ def test_several_responses_in_a_row(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.jsonl").read_text())["verdict"] == ["correct", "wrong", "correct"]
 
 
+RESPONSES = "response, completion, prediction, output, generation, messages"
+ANSWERS = "answer, reference, reference_answer, gold, target, Answer"
+NAMES = "math, numeric, exact, choice, regex, json, code, judge"
+NAME_RESPONSE, NAME_ANSWER = "name the response with --response-field", "name the reference answer with --answer-field"
+USER_LAST = {"messages": [{"role": "user", "content": "x"}], "answer": "5"}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        ({"response": "5"}, [], f"no reference answer in fields {ANSWERS}; name it with --answer-field"),
+        ({"answer": "5"}, [], f"no response in fields {RESPONSES}; name it with --response-field"),
+        (RIGHT, ["--response-field", "text"], f"field text: not in this row; {NAME_RESPONSE}"),
+        (RIGHT, ["--answer-field", "gold"], f"field gold: not in this row; {NAME_ANSWER}"),
+        (
+            {"response": 5, "answer": "5"},
+            [],
+            "field response: a response is a text, a list of texts or chat messages, this is neither",
+        ),
+        (
+            {"response": "5", "answer": [5]},
+            [],
+            "field answer: a reference answer is a text or a number, this is list",
+        ),
+        (USER_LAST, [], "field messages: the last turn is 'user', not a text of the assistant"),
+        ({**RIGHT, "verifier": "os:system"}, [], f"field verifier: 'os:system' is not one of {NAMES}"),
+        (5, [], "a row must be a JSON object, this is a int"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_line(tmp_path: Path, row: Any, options: list[str], message: str) -> None:
+    right = {**RIGHT, "text": "5", "gold": "5"}  # good whichever fields are asked for
+    file = write(tmp_path / "in.jsonl", right, row)
+    result = run(file, *options)
+    assert result.stderr == f"Error: {file}:2: {message}\n"
+    assert result.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([RIGHT, {"response": "5"}], [], "{file}:2: no reference answer in fields answer, reference, reference_answer, gold, target, Answer; name it with --answer-field"),
-        ([{"answer": "5"}], [], "{file}:1: no response in fields response, completion, prediction, output, generation, messages; name it with --response-field"),
-        ([RIGHT], ["--response-field", "text"], "{file}:1: field text: not in this row; name the response with --response-field"),
-        ([RIGHT], ["--answer-field", "gold"], "{file}:1: field gold: not in this row; name the reference answer with --answer-field"),
-        ([{"response": 5, "answer": "5"}], [], "{file}:1: field response: a response is a text, a list of texts or chat messages, this is neither"),
-        ([{"response": "5", "answer": [5]}], [], "{file}:1: field answer: a reference answer is a text or a number, this is list"),
-        ([{"messages": [{"role": "user", "content": "x"}], "answer": "5"}], [], "{file}:1: field messages: the last turn is 'user', not a text of the assistant"),
-        ([{**RIGHT, "verifier": "os:system"}], [], "{file}:1: field verifier: 'os:system' is not one of math, numeric, exact, choice, regex, json, code, judge"),
-        ([5], [], "{file}:1: a row must be a JSON object, this is a int"),
-        ([], [], "{file}: the file has no rows"),
+        ([], [], "FILE: the file has no rows"),
         ([RIGHT], ["--verifier-option", "x"], "--verifier-option 'x': expected NAME=VALUE"),
-        ([RIGHT], ["--verifier", "nope"], "verifier 'nope': no such verifier; use one of math, numeric, exact, choice, regex, json, code, judge, or module:function"),
+        (
+            [RIGHT],
+            ["--verifier", "nope"],
+            f"verifier 'nope': no such verifier; use one of {NAMES}, or module:function",
+        ),
         ([RIGHT], ["--timeout", "0"], "the time limit of a check must be above 0 seconds, got 0.0"),
-        ([RIGHT], ["-o", "{file}"], "{file}: the output is the input; name another file with -o"),
+        ([RIGHT], ["-o", "FILE"], "FILE: the output is the input; name another file with -o"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line_and_exit_code_2(
     tmp_path: Path, rows: list[Any], options: list[str], message: str
 ) -> None:
     file = write(tmp_path / "in.jsonl", *rows)
-    result = run(file, *(option.replace("{file}", str(file)) for option in options))
-    assert result.stderr == f"Error: {message.replace('{file}', str(file))}\n"
+    result = run(file, *(option.replace("FILE", str(file)) for option in options))
+    assert result.stderr == f"Error: {message.replace('FILE', str(file))}\n"
     assert result.exit_code == 2
 
 
