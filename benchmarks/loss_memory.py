@@ -25,7 +25,8 @@ from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
 
 VARIANTS = ("naive", "mindgap")
-TARGETS = {"memory": 0.1, "time": 1.05, "gradient": 1e-5}
+# CPU time over all threads says more than the clock on a machine that others use too.
+TARGETS = {"memory": 0.1, "time": 1.05, "cpu": 1.05, "gradient": 1e-5}
 
 
 def main() -> None:
@@ -63,9 +64,8 @@ def compare(arguments: argparse.Namespace) -> int:
     }
     ratios = {
         "memory": median["mindgap"]["memory"] / median["naive"]["memory"],
-        "time": statistics.median(
-            ours["time"] / theirs["time"] for ours, theirs in zip(results["mindgap"], results["naive"], strict=True)
-        ),
+        "time": median["mindgap"]["time"] / median["naive"]["time"],
+        "cpu": median["mindgap"]["cpu"] / median["naive"]["cpu"],
         "gradient": gradient,
     }
     print(
@@ -74,7 +74,10 @@ def compare(arguments: argparse.Namespace) -> int:
     )
     for variant in VARIANTS:
         times = ", ".join(f"{run['time']:.1f}" for run in results[variant])
-        print(f"{variant:8} {median[variant]['memory'] / 1e9:6.2f} GB {median[variant]['time']:6.1f} s   ({times})")
+        print(
+            f"{variant:8} {median[variant]['memory'] / 1e9:6.2f} GB {median[variant]['time']:6.1f} s ({times}), "
+            f"{median[variant]['cpu']:.1f} s of CPU time"
+        )
     for name, ratio in ratios.items():
         print(f"{name:8} {ratio:.3g} (target: at most {TARGETS[name]:g})")
     return int(any(ratio > TARGETS[name] for name, ratio in ratios.items()))
@@ -86,14 +89,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     warm_up = head.weight.new_ones(64, 64)
     (warm_up @ warm_up).exp().sum().item()
     before = peak()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     if arguments.variant == "naive":
         loss = naive(hidden, head, targets, fields, options)
     else:
         loss = weighted_nll(hidden, head, targets, fields, options).loss
     loss.backward()
-    seconds = time.perf_counter() - start
-    result = {"memory": float(peak() - before), "time": seconds}
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    result = {"memory": float(peak() - before), "time": seconds, "cpu": cpu}
     torch.save([x.grad for x in (hidden, head.weight) if x.grad is not None], arguments.gradients)
     return result
 
