@@ -1,8 +1,11 @@
 """Rescoring: both sides under another policy, against log-probs computed straight from the model."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from mindgap_data.commands import main
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import EngineSettings, open_engine
@@ -89,3 +92,31 @@ def test_the_command_rescoring_shows_the_drift(models, written):
     assert "Drift from recorded policy" in result.stdout
     # Every row is paired, although the file has no expert_logprobs.
     assert "expert_logprobs" not in result.stderr
+
+
+def test_an_adapter_alone_goes_on_the_files_own_model(models, written, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(models[0], dtype=torch.float32)
+    adapted = get_peft_model(
+        model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    ).eval()
+    adapted.save_pretrained(tmp_path / "lora")
+    path, records = written
+    arguments = ["gap", str(path), "--adapter", str(tmp_path / "lora"), "--engine", "transformers", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)["files"][0]["tiers"]["all"]
+    tokenizer = AutoTokenizer.from_pretrained(models[0])
+    scored = [
+        (score(adapted, prompt_ids(tokenizer, r["messages"][:-1]), r["response_token_ids"]), r["policy_logprobs"])
+        for r in records
+    ]
+    tokens = sum(len(new) for new, _ in scored)
+    assert figures["after"]["nll"]["estimate"] == pytest.approx(-sum(sum(new) for new, _ in scored) / tokens, abs=1e-4)
+    drift = sum(sum(new) - sum(old) for new, old in scored) / tokens
+    assert abs(drift) > 1e-3
+    assert figures["drift"]["per_token"]["estimate"] == pytest.approx(drift, abs=1e-4)

@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+
 from gap_records import make_record, write_records
 from mindgap_data.errors import UserError
 from mindgap_data.gap.figures import Settings

@@ -3,11 +3,12 @@
 import io
 
 import pytest
+from rich.console import Console
+
 from gap_records import make_record, write_records
 from mindgap_data.gap.figures import Settings
 from mindgap_data.gap.measure import measure
 from mindgap_data.gap.tables import gap_tables
-from rich.console import Console
 
 SETTINGS = Settings(resamples=20)
 ROWS = [
