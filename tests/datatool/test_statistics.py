@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from mindgap_data.statistics import (
     Interval,
     bootstrap_interval,
@@ -13,7 +15,6 @@ from mindgap_data.statistics import (
     paired_bootstrap,
     percentile_interval,
 )
-from scipy import stats
 
 
 def test_sums_are_those_of_the_same_rows_drawn_one_by_one():

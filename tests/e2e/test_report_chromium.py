@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from gap_records import make_record, write_records
 from mindgap_data.commands import main
 from mindgap_data.record import tokenizer_fingerprint

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
+
 from gap_records import make_record, write_records
 from mindgap_data.commands import main
 from rewritten import write_rewritten

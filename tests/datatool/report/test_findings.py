@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mindgap_data.gap.figures import Settings, gap_figures
 from mindgap_data.gap.measure import FileGap
 from mindgap_data.gap.rows import GapRow

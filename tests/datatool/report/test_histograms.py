@@ -1,6 +1,7 @@
 """Histograms against numpy's own."""
 
 import numpy as np
+
 from mindgap_data.gap.rows import GapRow
 from mindgap_data.gap.sums import reduce_rows
 from mindgap_data.record import TIERS

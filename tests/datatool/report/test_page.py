@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+
 from mindgap_data.report.page import ROWS_PER_BLOCK, embed, page_parts
 
 HOSTILE = [

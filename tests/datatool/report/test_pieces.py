@@ -1,6 +1,7 @@
 """Token boundaries in texts, by a real byte-level tokenizer."""
 
 import pytest
+
 from mindgap_data.errors import UserError
 from mindgap_data.report.pieces import TokenPieces
 from tiny import save_tiny_tokenizer

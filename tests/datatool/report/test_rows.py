@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from gap_records import make_record, write_records
 from mindgap_data.report.rows import (
     CODE_LOW,

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from mindgap_data.errors import UserError
 from mindgap_data.report.training import MAX_POINTS, Curve, curves_json, read_curves
 
