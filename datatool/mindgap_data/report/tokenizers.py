@@ -43,7 +43,10 @@ def _load(name: str, policy: Policy, local_files_only: bool = False) -> TokenPie
             "or pass --tokenizer none"
         ) from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model_path(name), local_files_only=local_files_only)
+        # The name may come from the data: nothing of what it points to is run.
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model_path(name), local_files_only=local_files_only, trust_remote_code=False
+        )
     except (OSError, ValueError, ImportError, KeyError) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"tokenizer {name!r} cannot be loaded: {first}") from error

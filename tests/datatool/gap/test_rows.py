@@ -60,6 +60,7 @@ def without(row, *names):
             "provenance.adapter is 'lora', not None as in line 1: log-probs of two policies cannot be pooled; "
             "split the file, or rescore it under one policy with --model",
         ),
+        ('{"id": ', "not JSON: Expecting value at column 8"),
         ("[1, 2]", "a row must be a JSON object, this is a list"),
     ],
 )
