@@ -33,10 +33,11 @@ _JOINED = re.compile(
     r"[\s$\\().]{0,20}(?:,|;|and|or|\\text\{\s?(?:and|or)\s?\}|,\s?and|,\s?or)[\s$\\()]{0,20}(?:[a-z]\s?=\s?)?"
 )
 _MARKER = re.compile(
-    r"\b(?:answer|solution)s?\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
-    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b|[:=\uff1a]|is:)[ \t:*_]{0,6}",
+    r"\b(?:answers?|solutions?|ans)\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
+    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b|[:=\uff1a]|[-\u2013\u2014](?=\s)|is:)[ \t:*_]{0,6}",
     re.IGNORECASE,
 )
+_TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
 _PROSE = re.compile(
     r"\n|(?<![\\A-Za-z])[A-Za-z]{2,}[.!?]$|(?<![\\A-Za-z])[A-Za-z]{2,}[.,]?\s+\S|\s(?<![\\A-Za-z])[A-Za-z]{2,}"
@@ -59,7 +60,7 @@ _NOT_AFTER = re.compile(
 _RETRACTED = re.compile(
     r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)"
     r"(?: clearly| obviously| actually)? (?:wrong|incorrect|not (?:right|correct)|a mistake|an error|mistaken)"
-    r"|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
+    r"|\bno,? wait\b|\bit should (?:actually |really )?be\b|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
     re.IGNORECASE,
 )
 
@@ -122,7 +123,8 @@ def find_answer(response: str) -> Found | None:
     hashes = after_hashes(body)
     if hashes:
         return Found(_tidy(hashes), "hashes") if _tidy(hashes) else None
-    stated = _last_stated(body)
+    tags = _TAGGED.findall(body)
+    stated = _tidy(tags[-1]) if tags else _last_stated(body)
     if stated:
         return Found(stated, "stated")
     bare = _tidy(body) if len(body) <= MAX_BARE else ""
@@ -284,7 +286,7 @@ _CONCLUSION = re.compile(
 _NO_CONCLUSION = re.compile(
     r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
     r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
+    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
 

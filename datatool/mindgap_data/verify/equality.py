@@ -76,7 +76,8 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
         if several.is_set and depth > 1:
             return False  # the set of one thing is that thing only where it is the whole answer
         # "1/2 or 0.5" is one answer.
-        return all(_same_kind(single, _canonical(read(item)), depth + 1) for item in several.items)
+        once = len({compact(item) for item in several.items}) == len(several.items)
+        return once and all(_same_kind(single, _canonical(read(item)), depth + 1) for item in several.items)
     if isinstance(gold, Matrix) and isinstance(other, Matrix):
         return _all_same(_cells(gold), _cells(other), depth) and len(gold.rows) == len(other.rows)
     if isinstance(gold, Text) and isinstance(other, Text):
@@ -111,6 +112,11 @@ _NUMBER_WORDS = [
     "nineteen",
     "twenty",
 ]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_PARTS = {
+    "half": (1, 2), "third": (1, 3), "quarter": (1, 4), "fourth": (1, 4), "two thirds": (2, 3),
+    "three quarters": (3, 4), "three fourths": (3, 4),
+}  # fmt: skip
 _SYNONYMS: dict[str, Answer] = {
     "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
     "all reals": Bracketed("(", ")", (r"-\infty", r"\infty")),
@@ -127,8 +133,9 @@ _SYNONYMS: dict[str, Answer] = {
 def _canonical(answer: Answer) -> Answer:
     """Spelled-out values as values, single-letter relations as intervals."""
     if isinstance(answer, Text):
-        if answer.words in _NUMBER_WORDS:
-            return Quantity(Fraction(_NUMBER_WORDS.index(answer.words)))
+        spelled = _spelled_number(answer.words)
+        if spelled is not None:
+            return Quantity(spelled)
         return _SYNONYMS.get(answer.words, answer)
     if isinstance(answer, Formula):
         body = compact(answer.text)
@@ -139,6 +146,19 @@ def _canonical(answer: Answer) -> Answer:
     if isinstance(answer, Relation):
         return _interval(answer) or answer
     return answer
+
+
+def _spelled_number(words: str) -> Fraction | None:
+    """Zero to ninety-nine, and the common parts of one."""
+    words = words.removeprefix("one ") if words.removeprefix("one ") in _PARTS else words
+    if words in _PARTS:
+        return Fraction(*_PARTS[words])
+    if words in _NUMBER_WORDS:
+        return Fraction(_NUMBER_WORDS.index(words))
+    ten, _, unit = words.partition(" ")
+    if ten not in _TENS or (unit and unit not in _NUMBER_WORDS[1:10]):
+        return None
+    return Fraction(20 + 10 * _TENS.index(ten) + (_NUMBER_WORDS.index(unit) if unit else 0))
 
 
 def _interval(relation: Relation) -> Answer | None:
@@ -168,7 +188,7 @@ def _interval(relation: Relation) -> Answer | None:
 _NAME = re.compile(
     r"(?:\\(?:angle|triangle|overline|vec|hat|bar|widehat|measuredangle|mathcal|mathbf|operatorname|text)(?![A-Za-z])|m\\angle)?"
     r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
-    r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
+    r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\^\{-1\})?(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
     r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]|\([a-z](?:, ?[a-z]){1,3}\)"
 )
 
@@ -317,6 +337,8 @@ def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     assert isinstance(ratio_, Ratio)
     if len(ratio_.items) != 2 or not isinstance(single, Quantity | Formula):
         return False
+    if ratio_ is other and isinstance(single, Quantity) and single.value.denominator == 1:
+        return False  # who is asked for 12 and says 12:1 says something else
     parts = [parse_plain(item) for item in ratio_.items]
     if parts[0] is None or parts[1] is None or parts[1].value == 0:
         return False

@@ -51,6 +51,10 @@ _SYNONYMS = (
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:dbinom|tbinom)(?![A-Za-z])"), r"\\binom"),
+    (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\text *\{ *to *\}"), " to "),
+    (re.compile(r"(?<=[0-9 ])([apAP])\. ?[mM]\.?(?![a-z])"), r"\1m"),
+    (re.compile(r"^(?:negative|minus) (?=[0-9])", re.IGNORECASE), "-"),
     (re.compile(r"\\(?:varnothing)(?![A-Za-z])|\\\{ *\\\}"), r"\\emptyset "),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
@@ -110,8 +114,8 @@ def normalise(text: str) -> str:
 
 def compact(text: str) -> str:
     """``text`` without the spaces that say nothing, to compare as it stands."""
-    text = re.sub(r"(?<![0-9A-Za-z]) +| +(?![0-9A-Za-z])", "", text)
-    return re.sub(r"([\^_])\{([0-9A-Za-z])\}", r"\1\2", text)
+    text = re.sub(r"([\^_]) *([0-9A-Za-z])", r"\1{\2}", text)
+    return re.sub(r"(?<![0-9A-Za-z]) +| +(?![0-9A-Za-z])", "", text)
 
 
 def _spell_characters(text: str) -> str:

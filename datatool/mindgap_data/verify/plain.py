@@ -32,6 +32,7 @@ _NUMBER = re.compile(
     rf"| ?(?:\\times|\\cdot|\*|x|\u00d7) ?10 ?(?:\^|\*\*) ?(?P<power>{_POWER}))?"
     r")(?![0-9])"
 )
+_REPEATING = re.compile(r"(-?)([0-9]{0,18})\.([0-9]{0,18})\\(?:overline|bar) ?\{?([0-9]{1,18})\}?")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2011": "-", "\u00a0": " ", "\u202f": " "})
 _CURRENCY = {"$": "$", "\u20ac": "\u20ac", "\u00a3": "\u00a3"}
@@ -54,6 +55,9 @@ def parse_plain(text: str) -> Quantity | None:
     if len(text) <= 15 and text.isascii() and text.isdigit():
         return Quantity(Fraction(int(text)))
     text = undelimited(text.translate(_MINUS).strip())
+    repeating = _REPEATING.fullmatch(text)
+    if repeating:
+        return Quantity(_repeating(*repeating.groups()))
     match = _NUMBER.match(text)
     if match is None or (match["sign"] and match["sign2"]):
         return None
@@ -123,6 +127,13 @@ def undelimited(text: str) -> str:
             if left not in inner and right not in inner:
                 return inner.strip()
     return text
+
+
+def _repeating(sign: str, whole: str, fixed: str, period: str) -> Fraction:
+    """0.1\\overline{6}: the fixed digits, and the period over as many nines behind them."""
+    value = Fraction(int((whole + fixed) or "0")) + Fraction(int(period), 10 ** len(period) - 1)
+    value = value / 10 ** len(fixed)
+    return Fraction(-value if sign else value)
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

@@ -199,7 +199,7 @@ def words_of(text: str) -> str:
 def _unwrapped(text: str) -> str:
     """Without one ``\\text{}`` around the whole when it holds something to calculate."""
     match = re.fullmatch(r"\\text *\{([^{}]*)\}", text)
-    return match[1].strip() if match and re.search(r"[0-9]", match[1]) else text
+    return match[1].strip() if match and re.search(r"[0-9,]", match[1]) else text
 
 
 def _read_based(text: str) -> Based | None:
@@ -247,6 +247,10 @@ def _is_inequality(text: str) -> bool:
 
 
 def _read_list(text: str) -> Items | None:
+    cases = re.fullmatch(r"\\begin *\{cases\}([^&]*)\\end *\{cases\}", text)
+    if cases:
+        rows = [row.strip(" ,") for row in cases[1].split("\\\\")]
+        return Items(tuple(row for row in rows if row)[:MAX_ITEMS], is_set=False)
     braces = re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}", text)
     if braces and len(split(text, re.compile(r"[^\s{}\\]"))) == 1:
         inner = braces[1] if braces[1] is not None else braces[2]

@@ -45,102 +45,19 @@ _MULTIPLIERS = {
 }
 # Words that change the number before them, so that what they follow is not a number with a unit.
 _NOT_UNITS = frozenset(
-    [
-        "or",
-        "and",
-        "not",
-        "squared",
-        "cubed",
-        "factorial",
-        "minus",
-        "plus",
-        "over",
-        "half",
-        "halves",
-        "quarter",
-        "third",
-        "thirds",
-        "fourths",
-        "fifths",
-        "point",
-        "to",
-        "through",
-        "between",
-        "choose",
-        "mod",
-        "modulo",
-        "divided",
-        "multiplied",
-        "if",
-        "when",
-        "unless",
-        "but",
-        "while",
-        "however",
-        "maybe",
-        "nor",
-        "vs",
-        "versus",
-        "hundreds",
-        "thousands",
-        "millions",
-        "billions",
-        "dozens",
-        "hundredths",
-        "tenths",
-        "thousandths",
-        "i",
-        "pi",
-        "root",
-        "sqrt",
-        "then",
-        "is",
-        "are",
-        "was",
-        "equals",
-        "because",
-        "since",
-    ]
+    (
+        "or and not squared cubed factorial minus plus over half halves quarter third thirds fourths fifths "
+        "point to through between choose mod modulo divided multiplied if when unless but while however maybe "
+        "nor vs versus hundreds thousands millions billions dozens hundredths tenths thousandths i pi root "
+        "sqrt then is was equals because since"
+    ).split()
 )
 _SAYS_NOTHING = frozenset(
-    [
-        "total",
-        "in",
-        "of",
-        "the",
-        "all",
-        "more",
-        "left",
-        "remaining",
-        "each",
-        "altogether",
-        "unit",
-        "units",
-        "a",
-        "an",
-        "different",
-        "ways",
-        "way",
-        "possible",
-        "value",
-        "values",
-        "points",
-        "long",
-        "tall",
-        "high",
-        "away",
-        "old",
-        "overall",
-        "respectively",
-        "only",
-        "exactly",
-        "whole",
-        "such",
-        "integers",
-        "integer",
-        "numbers",
-        "number",
-    ]
+    (
+        "total in of the all more left remaining each altogether unit units a an different ways way possible "
+        "value values points long tall high away old overall respectively only exactly whole such integers "
+        "integer numbers number are"
+    ).split()
 )
 _CLEAN = (
     (re.compile(r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf|operatorname|textit|mathit|rm)(?![A-Za-z])"), " "),
@@ -186,7 +103,7 @@ def parse_unit(text: str) -> Unit | None:
     spelled = "\\text" in text or "\\mathrm" in text
     for pattern, replacement in _CLEAN:
         text = pattern.sub(replacement, text)
-    parenthesis = re.fullmatch(r" *\(([A-Za-z ]+)\) *", text)  # "9 (apples)"
+    parenthesis = re.fullmatch(r" *\(([A-Za-z -]+)\) *", text)  # "9 (apples)"
     tokens = _tokens(parenthesis[1] if parenthesis else text)
     if tokens is None:
         return None
