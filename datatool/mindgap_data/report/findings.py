@@ -31,10 +31,10 @@ class Finding:
 
 def data_findings(gap: FileGap, collection: RowCollection) -> list[Finding]:
     """Findings on the data, the worst first."""
-    everything = gap.figures["all"]
+    everything, expert = gap.figures["all"], gap.figures["expert"]
     assert everything is not None
     found = [
-        *_gap_findings(everything),
+        *_gap_findings(everything, rewritten=everything.rows - (expert.rows if expert else 0)),
         *_weight_findings(gap.figures),
         *_tier_findings(gap.figures),
         *_draw_findings(collection),
@@ -51,7 +51,7 @@ def training_findings(curves: Curves) -> list[Finding]:
     return sorted(found, key=lambda finding: ("bad", "warn", "good").index(finding.severity))
 
 
-def _gap_findings(figures: Figures) -> Iterator[Finding]:
+def _gap_findings(figures: Figures, rewritten: int) -> Iterator[Finding]:
     if figures.paired < figures.rows:
         yield Finding(
             "warn",
@@ -59,7 +59,7 @@ def _gap_findings(figures: Figures) -> Iterator[Finding]:
             f"{figures.rows - figures.paired:,} of {figures.rows:,} rows have no expert log-probs",
             "Run `mindgap-data score --expert` on the file: the gap before rewriting is measured with them.",
         )
-    if figures.difference is None or figures.paired < _MIN_ROWS:
+    if figures.difference is None or figures.paired < _MIN_ROWS or not rewritten:
         return
     detail = (
         f"chosen - expert: {figures.difference.estimate:+.3f} nats/token per problem "

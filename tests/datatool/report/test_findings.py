@@ -56,6 +56,8 @@ NARROWED = ("good", "Rewriting narrowed the policy gap")
             None,
             [("bad", "Few rows were rewritten"), NARROWED],
         ),
+        # A plain SFT file, scored: there is no rewriting to judge.
+        (rows_of("expert", 40), None, [("bad", "Few rows were rewritten")]),
         (
             rows_of("expert", 24) + rows_of("self", 16),
             None,
