@@ -68,7 +68,7 @@ class WeightedLossMixin(Trainer):
         )
         assert batch.output is not None, "the model's forward did not see the micro-batch"
         (self.train_metrics if model.training else self.eval_metrics).add(batch.output, batch.fields)
-        if model.training:
+        if model.training and self.options.normalize == "batch":
             self._window.add(batch.output.weights)
         return result
 
