@@ -34,7 +34,8 @@ _JOINED = re.compile(
 )
 _MARKER = re.compile(
     r"\b(?:answers?|solutions?|ans)\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
-    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b|[:=\uff1a]|[-\u2013\u2014](?=\s)|is:)[ \t:*_]{0,6}",
+    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b"
+    r"|[:=\uff1a]|[-\u2013\u2014](?=\s)|is:)[ \t:*_]{0,6}",
     re.IGNORECASE,
 )
 _TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
@@ -60,7 +61,8 @@ _NOT_AFTER = re.compile(
 _RETRACTED = re.compile(
     r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)"
     r"(?: clearly| obviously| actually)? (?:wrong|incorrect|not (?:right|correct)|a mistake|an error|mistaken)"
-    r"|\bno,? wait\b|\bit should (?:actually |really )?be\b|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
+    r"|\bno,? wait\b|\bit should (?:actually |really )?be\b"
+    r"|\bI (?:made|was) (?:a mistake|an error|wrong)|\bscratch that\b|\bignore that\b|\b(?:wait|hmm)\b[,.! ]{1,3}no\b",
     re.IGNORECASE,
 )
 

@@ -43,21 +43,23 @@ _MULTIPLIERS = {
     "trillion": 10**12,
     "dozen": 12,
 }
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words that change the number before them, so that what they follow is not a number with a unit.
-_NOT_UNITS = frozenset(
-    (
-        "or and not squared cubed factorial minus plus over half halves quarter third thirds fourths fifths "
-        "point to through between choose mod modulo divided multiplied if when unless but while however maybe "
-        "nor vs versus hundreds thousands millions billions dozens hundredths tenths thousandths i pi root "
-        "sqrt then is was equals because since"
-    ).split()
+_NOT_UNITS = _words(
+    "or and not squared cubed factorial minus plus over half halves quarter third thirds fourths fifths "
+    "point to through between choose mod modulo divided multiplied if when unless but while however maybe "
+    "nor vs versus hundreds thousands millions billions dozens hundredths tenths thousandths i pi root "
+    "sqrt then is was equals because since"
 )
-_SAYS_NOTHING = frozenset(
-    (
-        "total in of the all more left remaining each altogether unit units a an different ways way possible "
-        "value values points long tall high away old overall respectively only exactly whole such integers "
-        "integer numbers number are"
-    ).split()
+_SAYS_NOTHING = _words(
+    "total in of the all more left remaining each altogether unit units a an different ways way possible "
+    "value values points long tall high away old overall respectively only exactly whole such integers "
+    "integer numbers number are"
 )
 _CLEAN = (
     (re.compile(r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf|operatorname|textit|mathit|rm)(?![A-Za-z])"), " "),
