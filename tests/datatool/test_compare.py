@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
+
 from mindgap_data.commands import main
 from mindgap_data.compare import Evaluation, caveats, compare, holm
-from scipy import stats
 
 
 def evaluation(samples: int = 4, settings: Mapping[str, Any] | None = None, **accuracy: Sequence[float]) -> Evaluation:
@@ -50,6 +51,15 @@ def test_one_draw_a_problem_uses_the_exact_mcnemar_test() -> None:
     assert one.p_value == pytest.approx(2 * 67 / 2048)
     assert one.p_value == pytest.approx(stats.binomtest(2, 11).pvalue)
     assert not one.real
+
+
+@pytest.mark.parametrize("differing", range(9))
+def test_no_p_value_is_below_what_a_sign_test_allows(differing: int) -> None:
+    a, b = [0.5] * 20, [0.75] * differing + [0.5] * (20 - differing)
+    (one,) = compare(evaluation(math=a), evaluation(math=b))
+    floor = stats.binomtest(0, differing).pvalue if differing else 1.0
+    assert one.p_value >= floor - 1e-12
+    assert one.real == (differing >= 6)
 
 
 def test_pairing_is_by_id_and_sees_what_independent_samples_would_not() -> None:
@@ -114,7 +124,7 @@ WORDS = [
         [0.0] * 5,
         [1.0] * 5,
         "math: too few differences to tell (only 5 problems differ, at least 6 are needed; +100.0 points, "
-        "95% interval +100.0 to +100.0, p = below 0.001, paired bootstrap, 5 problems).",
+        "95% interval +100.0 to +100.0, p = 0.062, paired bootstrap, 5 problems).",
     ),
     (
         [0.0] * 5,

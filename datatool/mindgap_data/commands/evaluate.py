@@ -226,7 +226,9 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(f"A = {a}, B = {b}"), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=Text(f"A = {a}, B = {b}"), title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False
+    )
     table.add_column("benchmark", overflow="fold")
     for column in ("n", "A", "B", "B - A, 95% interval", "p", "real?"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -256,7 +258,7 @@ def _show(summary: dict[str, Any]) -> None:
     rows = [*summary["benchmarks"], *([summary["average"]] if summary["average"] else [])]
     samples = rows[0]["samples"]
     title = f"{samples} draw{'s' if samples > 1 else ''} a problem; per cent, 95% interval over problems"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("benchmark", overflow="fold")
     for column in ("n", "accuracy", f"maj@{samples}", "no ans.", "trunc.", "error", "tokens"):
         table.add_column(column, justify="right", no_wrap=True)
