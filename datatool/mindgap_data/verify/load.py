@@ -1,6 +1,7 @@
 """From a verifier's name to the verifier: built in, installed under an entry point, or ``module:function``."""
 
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -44,6 +45,8 @@ def load_verifier(spec: str, options: Mapping[str, Any] = _NO_OPTIONS) -> Verifi
         raise UserError(
             f"verifier {spec!r}: no such verifier; use one of {', '.join(known_names())}, or module:function"
         )
+    if target is None and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a module beside the data, as with `python -m`
     return _build(spec, _import(spec, target or spec), options)
 
 

@@ -1,5 +1,6 @@
 """From names to verifiers; and the worked example of a verifier of one's own."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ def palindrome(response, answer, row):
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "palindromes.py").write_text(EXAMPLE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
     return "palindromes:palindrome"
 
 
@@ -43,7 +44,8 @@ def test_the_worked_example(example: str) -> None:
     assert crash is Verdict.CHECKER_ERROR
 
 
-def test_an_installed_name(tmp_path: Path, example: str) -> None:
+def test_an_installed_name(tmp_path: Path, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
     info = tmp_path / "palindromes-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: palindromes\nVersion: 1.0\n")
@@ -64,7 +66,6 @@ class Judged:
 
 
 def test_a_class_takes_options_and_says_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
     import types
 
     module = types.ModuleType("opinions")
