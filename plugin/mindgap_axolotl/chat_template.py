@@ -8,11 +8,11 @@ from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import get_chat_template_from_config
 from axolotl.utils.logging import get_logger
 from datasets import Dataset
-from mindgap_data.errors import UserError
-from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
 
 from mindgap_axolotl.args import options_of, plain
 from mindgap_axolotl.encode import RowEncoder, Run
+from mindgap_data.errors import UserError
+from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
 
 LOG = get_logger(__name__)
 

@@ -3,10 +3,10 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mindgap_data.errors import UserError
 from pydantic import ValidationError
 
 from mindgap_axolotl.args import MindGapOptions, plain
+from mindgap_data.errors import UserError
 
 # First version supported, first version not.
 AXOLOTL_RANGE = ((0, 19), (0, 23))

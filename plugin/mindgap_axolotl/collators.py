@@ -9,9 +9,9 @@ from axolotl.utils.collators import (
     DataCollatorForSeq2Seq,
     V2BatchSamplerDataCollatorForSeq2Seq,
 )
-from mindgap_data.errors import UserError
 
 from mindgap_axolotl.weights import EXPERT
+from mindgap_data.errors import UserError
 
 LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
 COLUMNS = ("tier", *LOGPROB_COLUMNS)

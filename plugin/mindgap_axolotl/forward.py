@@ -8,13 +8,13 @@ import functools
 from typing import Any
 
 import torch
-from mindgap_data.errors import UserError
 from torch import Tensor
 
 from mindgap_axolotl.head import causal_lm_of, head_of
 from mindgap_axolotl.loss import LossOutput, log_probs, weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
+from mindgap_data.errors import UserError
 
 PROBE_TOKENS = 8
 PROBE_TOLERANCE = 0.05  # nats; a wrong scale or soft cap is off by far more, bfloat16 by less

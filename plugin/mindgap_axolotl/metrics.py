@@ -5,12 +5,12 @@ from dataclasses import astuple, dataclass
 from functools import reduce
 
 import torch
-from mindgap_data.importance import WeightSums, weight_sums
 from torch import Tensor
 
 from mindgap_axolotl.loss import LossOutput
 from mindgap_axolotl.options import TIERS, LossOptions
 from mindgap_axolotl.weights import TokenFields, tier_sums
+from mindgap_data.importance import WeightSums, weight_sums
 
 
 @dataclass(frozen=True)

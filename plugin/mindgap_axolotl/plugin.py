@@ -4,10 +4,10 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.utils.logging import get_logger
-from mindgap_data.errors import UserError
 
 from mindgap_axolotl import checks, fingerprint
 from mindgap_axolotl.args import options_of
+from mindgap_data.errors import UserError
 
 LOG = get_logger(__name__)
 
