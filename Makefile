@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e smoke bench clean
+.PHONY: help demo smoke test lint unit e2e schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -43,8 +43,22 @@ help:  ## this list
 
 # --- jobs ---
 
-demo: .venv/.data  ## rewrite the shipped word problems with the built-in model (a few minutes on two cores)
-	$(BIN)/mindgap-data rewrite $(WORD_PROBLEMS) -o runs/demo/word_problems.rewritten.jsonl --overwrite $(DEMO)
+# Sampling a 135M model at temperature 0.7 and at most 96 tokens keeps the demo to a few minutes.
+DEMO := --temperature 0.7 --max-tokens 96 --batch-size 42
+
+demo: .venv/.data  ## rewrite the shipped word problems with the built-in model (some minutes on two cores)
+	@mkdir -p runs/demo
+	$(BIN)/mindgap-data rewrite $(WORD_PROBLEMS) -o runs/demo/rewritten.jsonl --overwrite $(DEMO)
+
+runs/demo/rewritten.jsonl: .venv/.data $(WORD_PROBLEMS)
+	$(MAKE) demo
+
+.cache/SmolLM2-135M-Instruct: .venv/.data
+	@mkdir -p .cache
+	ln -sfn "$$($(BIN)/python -c 'from mindgap_data.models import builtin_model_path; print(builtin_model_path())')" $@
+
+smoke: .venv/.dev .cache/SmolLM2-135M-Instruct runs/demo/rewritten.jsonl  ## train the CPU recipe on the demo's output and print its metrics
+	AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 $(BIN)/axolotl train recipes/cpu-smoke.yaml --launcher python
 
 test: lint unit e2e  ## everything CI runs
 
@@ -58,6 +72,10 @@ unit: .venv/.dev  ## fast tests
 
 e2e: .venv/.dev .venv-vllm/.done  ## real models, vLLM, Axolotl, Chromium, run as a user would
 	$(BIN)/python -m pytest -m e2e
+
+schema: .venv/.data  ## write the record's JSON Schema afresh
+	$(BIN)/python -c 'import json; from mindgap_data.record import json_schema; print(json.dumps(json_schema(), indent=2))' \
+		> datatool/mindgap_data/record.schema.json
 
 clean:  ## remove environments and runs
 	rm -rf .venv .venv-vllm runs .cache
