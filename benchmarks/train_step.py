@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of a causal LM with a chat template")
     parser.add_argument("--rows", type=int, default=2, help="rows a step")
-    parser.add_argument("--tokens", type=int, default=1024, help="tokens a row, half of them trained")
+    parser.add_argument("--tokens", type=int, default=512, help="tokens a row, half of them trained")
     parser.add_argument("--turns", type=int, default=2, help="times each side runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
