@@ -34,10 +34,11 @@ _JOINED = re.compile(
 )
 _MARKER = re.compile(
     r"\b(?:answers?|solutions?|ans)\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
-    r"(?:(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b"
+    r"(?:\b(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b"
     r"|[:=\uff1a]|[-\u2013\u2014](?=\s)|is:)[ \t:*_]{0,6}",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"^\s*\**(?:the |final ){0,2}answer\**(?: is)?\s*[:=]?\**\s*", re.IGNORECASE)
 _TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
 _PROSE = re.compile(
@@ -56,7 +57,8 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _NOT_AFTER = re.compile(
-    r"^[\s$*.)\]\\,]{0,10}(?:isn['\u2019]t|is not|was not|cannot be|can['\u2019]t be)\b", re.IGNORECASE
+    r"^[\s$*.)\]\\,]{0,10}\?|^[\s$*.)\]\\,]{0,10}(?:isn['\u2019]t|is not|was not|cannot be|can['\u2019]t be)\b",
+    re.IGNORECASE,
 )
 _RETRACTED = re.compile(
     r"(?:that|this|it|which|above|answer|result)(?:['\u2019]s| is| was| seems| looks| must be)"
@@ -110,7 +112,7 @@ def after_hashes(text: str) -> str | None:
     if at < 0:
         return None
     lines = text[at + 4 :].lstrip("# \t").strip().splitlines()
-    return (lines[0].strip() or None) if lines else None
+    return (_LABEL.sub("", lines[0]).strip() or None) if lines else None
 
 
 def find_answer(response: str) -> Found | None:
@@ -130,6 +132,8 @@ def find_answer(response: str) -> Found | None:
     if stated:
         return Found(stated, "stated")
     bare = _tidy(body) if len(body) <= MAX_BARE else ""
+    if bare.lower() in {"yes", "no", "true", "false"}:
+        return Found(bare, "whole")
     return Found(bare, "whole") if re.search(r"\w", bare) and not _PROSE.search(body.strip()) else None
 
 
@@ -288,7 +292,8 @@ _CONCLUSION = re.compile(
 _NO_CONCLUSION = re.compile(
     r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
     r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
+    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|half"
+    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
 

@@ -50,8 +50,11 @@ def same_answer(gold: str, other: str) -> bool:
 def _same(gold: str, other: str, depth: int) -> bool:
     if depth > MAX_DEPTH:
         return False
-    if compact(gold) == compact(other):
+    if compact(gold) == compact(other) or _without_text(gold) == _without_text(other):
         return True
+    verdict = _VERDICT.match(other)
+    if verdict and words_of(gold) == verdict[1].lower():
+        return not set(words_of(verdict[2]).split()) & {"yes", "no", "true", "false", "but", "or", "maybe"}
     left, right = read(gold), read(other)
     if isinstance(left, Relation) and isinstance(right, Relation) and _same_equation(left, right):
         return True
@@ -85,6 +88,16 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Ratio) or isinstance(other, Ratio):
         return _same_ratio(gold, other, depth)
     return False
+
+
+# "No, it does not" says no; "no solution" does not.
+_VERDICT = re.compile(r"(?:\\text *\{)? *(yes|no|true|false) *\}? *[,.;:(-](.*)", re.IGNORECASE | re.DOTALL)
+
+
+def _without_text(text: str) -> str:
+    """The words of a mixed answer as they read: "3 \\text{ hours and } 20 \\text{ minutes}"."""
+    plain = re.sub(r"\\text *\{([^{}]*)\}", r" \1 ", text)
+    return " ".join(re.sub(r",? and ", ", ", plain).split()).replace(" ,", ",")
 
 
 # --- canonical forms -----------------------------------------------------------------------------
@@ -318,14 +331,8 @@ def _same_based(gold: Answer, other: Answer) -> bool:
     return isinstance(single, Quantity) and based.digits == str(single.value) and single.unit.bare
 
 
-_VERDICTS = ("yes", "no", "true", "false")
-
-
 def _same_text(gold: str, other: str) -> bool:
     if gold == other:
-        return True
-    first, _, rest = other.partition(" ")
-    if gold in _VERDICTS and first == gold and not set(rest.split()) & {*_VERDICTS, "but", "not", "or"}:
         return True
     return gold.replace(" ", "") == other.replace(" ", "")
 

@@ -53,6 +53,7 @@ _SYNONYMS = (
     (re.compile(r"\\(?:dbinom|tbinom)(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\text *\{ *to *\}"), " to "),
+    (re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow) *\{ *([A-Z]{2,3}) *\}"), r"\1"),
     (re.compile(r"(?<=[0-9 ])([apAP])\. ?[mM]\.?(?![a-z])"), r"\1m"),
     (re.compile(r"^(?:negative|minus) (?=[0-9])", re.IGNORECASE), "-"),
     (re.compile(r"\\(?:varnothing)(?![A-Za-z])|\\\{ *\\\}"), r"\\emptyset "),

@@ -1,5 +1,6 @@
 r"""The mathematics verifier: does a response end in the reference answer, or in something equal to it?"""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -80,10 +81,16 @@ class MathVerifier:
             return Found(closing, "closing") if closing else None
         if number is None:
             return found
-        if found.how == "stated" and parse_plain(found.text) is None and found.text[:1].isalpha():
+        if found.how == "stated" and parse_plain(found.text) is None and _CLAUSE.match(found.text):
             closing = closing_number(found.text)  # "The answer is that she has 12 apples."
             return Found(closing, "stated") if closing else found
         return found
+
+
+_CLAUSE = re.compile(
+    r"[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
+    r"|needs?|gets?|got|sold|took|takes?)\b"
+)
 
 
 def gold_answer(answer: str) -> str:

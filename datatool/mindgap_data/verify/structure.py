@@ -120,6 +120,7 @@ _TRAILING_TEXT = re.compile(
     r"(.*[0-9A-Za-z})!]) *((?:\\text *\{[^{}]*\} *(?:\^ *\{? *-?[0-9] *\}?)? *(?:/|\\cdot)? *)+)"
 )
 _TRAILING_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
+_SET_BUILDER = re.compile(r"\\\{ *([a-z]) *(?:\\in *\\mathbb\{R\} *)?[|:] *(\1 *(?:[<>]|\\[gln]e ).*|.*[<>] *\1.*)\\\}")
 _ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
 _WORDS = re.compile(
     r"(?:[A-Za-z][A-Za-z'\u00c0-\u024f-]+[.,]?(?: |$))*[A-Za-z\u00c0-\u024f][A-Za-z'\u00c0-\u024f-]+[.!]?"
@@ -132,6 +133,9 @@ def read(text: str) -> Answer:
     if number is not None:
         return number
     text = _unwrapped(text)
+    builder = _SET_BUILDER.fullmatch(text)
+    if builder:
+        text = builder[2].strip()
     return (
         parse_plain(text)
         or read_option(text)
