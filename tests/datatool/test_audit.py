@@ -256,7 +256,7 @@ def test_findings_file_has_every_flagged_row_in_reading_order(tmp_path: Path) ->
 
 
 def test_the_verifier_and_its_options_can_be_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "out.jsonl", [record(text="We add 3 and 4 and come to seven, that is 7.02 apples.")])
+    path = write(tmp_path / "out.jsonl", [record(text="We add 3 and 4 and come to about \\boxed{7.02} apples.")])
     loose = run(path, "--verifier", "numeric", "--verifier-option", "abs_tol=0.1", "--json")
     strict = run(path, "--verifier", "numeric", "--json")
     assert [json.loads(output)["findings"]["wrong"]["self"] for _, output in (loose, strict)] == [0, 1]

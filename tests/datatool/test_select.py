@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+
 from mindgap_data.commands import main
 from mindgap_data.record import record_error
 from mindgap_data.selection import GRID, Row, expert_row, select
