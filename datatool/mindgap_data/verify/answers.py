@@ -289,11 +289,19 @@ _CONCLUSION = re.compile(
     r"|that means|consequently)\b",
     re.IGNORECASE,
 )
+_INSTRUCTION = re.compile(
+    r"(?:(?:now|then|next|so|and|finally),? )?(?:(?:we|i|let us|let's|you)(?:'ll)? )?"
+    r"(?:(?:will|can|must|need to|have to) )?"
+    r"(?:substitute|add|subtract|multiply|divide|use|using|check|verify|plug|set|note|notice|recall|compute|calculate|find"
+    r"|solve|take|round|count|combine|simplify|replace|apply|put|insert)\b",
+    re.IGNORECASE,
+)
 _NO_CONCLUSION = re.compile(
     r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
     r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
     r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|half"
-    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
+    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|given|first"
+    r"|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
 
@@ -314,16 +322,20 @@ def closing_number(response: str) -> str | None:
     if not sentences:
         return None
     sentence = sentences[-1]
-    if _NO_CONCLUSION.search(sentence) or len(sentence) > 400:
+    if len(sentence) > 400 or _NO_CONCLUSION.search(sentence) or _INSTRUCTION.match(sentence):
         return None
     ending = _ENDING.search(sentence)
     if ending and parse_plain(ending[1]) is not None:
         return ending[1].strip()
     _, equals, right = sentence.rpartition("=")
     part = right if equals else sentence
-    numbers = [match.group() for match in _WORDED_NUMBER.finditer(part)]
+    matches = list(_WORDED_NUMBER.finditer(part))
+    numbers = [match.group() for match in matches]
     if not numbers or re.search(r"[0-9][0-9.,]*\s*(?:[*/^\u00d7\u00f7+]|\\)", part):
         return None
     if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
         return None
-    return numbers[-1]
+    with_unit = part[matches[-1].start() :].rstrip(".! ")
+    if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
+        return None  # a number that is no sentence, behind others
+    return with_unit if parse_plain(with_unit) is not None else numbers[-1]

@@ -84,7 +84,6 @@ _JOIN = re.compile(
     r",? *\\text *\{ *,? *(and|or) *\} *,?|,? +(?<![A-Za-z])(and|or)(?![A-Za-z]) +"
     r"|\\(?:land|wedge)(?![A-Za-z])|\\(lor|vee)(?![A-Za-z])"
 )
-_WRAPPED = re.compile(r"\{([^{}]*)\}")
 
 
 def normalise(text: str) -> str:
@@ -149,6 +148,18 @@ def _undollar(text: str) -> str:
 def _strip_stop(text: str) -> str:
     while text and text[-1] in ".,;:" and not text.endswith("\\" + text[-1]):
         text = text[:-1].rstrip()
-    while text.startswith("{") and text.endswith("}") and _WRAPPED.fullmatch(text):
+    while _is_group(text):
         text = text[1:-1].strip()
     return text
+
+
+def _is_group(text: str) -> bool:
+    """Whether one pair of braces holds all of ``text``, and it is no set: nothing in it is listed."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if (depth == 0 and at < len(text) - 1) or (depth == 1 and character == ","):
+            return False
+    return True

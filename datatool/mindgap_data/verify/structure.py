@@ -258,7 +258,9 @@ def _read_list(text: str) -> Items | None:
     braces = re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}", text)
     if braces and len(split(text, re.compile(r"[^\s{}\\]"))) == 1:
         inner = braces[1] if braces[1] is not None else braces[2]
-        return Items(tuple(_split_list(inner.strip(), inside=True)), is_set=True)
+        items = _split_list(inner.strip(), inside=True)
+        if braces[1] is not None or len(items) > 1:  # bare braces around one thing only group it
+            return Items(tuple(items), is_set=True)
     items = _split_list(text, inside=False)
     return Items(tuple(items), is_set=False) if 1 < len(items) <= MAX_ITEMS else None
 

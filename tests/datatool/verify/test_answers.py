@@ -112,7 +112,7 @@ def test_find_answer_finds_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("She has 3. So she has 12 apples.", "12"),
+        ("She has 3. So she has 12 apples.", "12 apples"),
         ("5 + 7 = 12 apples.", "12 apples"),
         ("The total is $1,200.50.", "$1,200.50"),
         ("Therefore, after giving 5 away, 7 apples are left, which makes 12.", "12"),
@@ -124,6 +124,10 @@ def test_find_answer_finds_none(text: str) -> None:
         ("She does not have 12 apples.", None),
         ("She has about 12 apples.", None),
         ("12 + 7 apples.", None),
+        ("Then add 12.", None),
+        ("Substitute x = 12.", None),
+        ("He started with 12 apples.", None),
+        ("I hope this helps! 12", None),
         ("", None),
     ],
 )
