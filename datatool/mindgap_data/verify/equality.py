@@ -5,16 +5,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from mindgap_data.verify.expression import (
-    Node,
-    TooBigError,
-    UnsupportedError,
-    approximate,
-    equal,
-    parse,
-    ratio,
-    rational,
-)
+from mindgap_data.verify.evaluation import TooBigError, approximate, equal, ratio, rational
+from mindgap_data.verify.expression import Node, UnsupportedError, parse
 from mindgap_data.verify.latex import UnreadableError, compact, normalise
 from mindgap_data.verify.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
 from mindgap_data.verify.structure import (

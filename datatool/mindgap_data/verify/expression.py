@@ -1,37 +1,16 @@
-r"""Expressions: a bounded parser for the LaTeX of algebra, and equality by exact and by numeric evaluation.
+r"""Expressions: a bounded parser for the LaTeX of algebra. No text is ever executed."""
 
-Two expressions are equal when they are the same rational number, exactly; or when they agree to 40 of
-60 digits, without variables, or with variables at several points of the reals where both are defined
-(a polynomial identity test: two different expressions agreeing at random points has probability 0, and
-agreeing to 40 digits is, for expressions of this size, as good). No text is ever executed, and numbers,
-powers and factorials are bounded before they are computed.
-"""
-
-import random
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 MAX_TOKENS = 600
+
 MAX_DEPTH = 40
-MAX_BITS = 60_000
-DIGITS = 60
-AGREEING = 40
-POINTS = 6
 
 
 class UnsupportedError(Exception):
     """Not an expression this parser reads."""
-
-
-class TooBigError(Exception):
-    """Evaluating it would take more memory or time than an answer is worth."""
-
-
-class UndefinedError(Exception):
-    """No real value at this point."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +48,7 @@ _FUNCTIONS = frozenset(
         "lg",
     ]
 )
+
 _GREEK = frozenset(
     [
         "alpha",
@@ -105,11 +85,14 @@ _GREEK = frozenset(
         "ell",
     ]
 )
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|\\(?P<command>[A-Za-z]+)|(?P<escaped>\\.)|(?P<letter>[A-Za-z])|(?P<symbol>[-+*/^_!(){}\[\]|%=<>,]))"
 )
+
 _DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\\text\{ degrees\}")
+
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{5,}")
 
 
@@ -125,68 +108,6 @@ def parse(text: str) -> Node:
     return _Parser(_tokenise(text)).whole()
 
 
-def equal(left: Node, right: Node) -> bool | None:
-    """Whether two expressions are equal; None when no point told.
-
-    Raises:
-        TooBigError: a number in either grows beyond ``MAX_BITS``.
-    """
-    exact = _rational(left), _rational(right)
-    if None not in exact:
-        return exact[0] == exact[1]
-    names = sorted((left.names() | right.names()) - {"i"})
-    if not names:
-        try:
-            return _agree(_number(left, {}, False), _number(right, {}, False))
-        except UndefinedError:
-            return None
-    is_complex = "i" in left.names() | right.names()
-    agreed = 0
-    for point in _points(names):
-        try:
-            values = _number(left, point, not is_complex), _number(right, point, not is_complex)
-        except UndefinedError:
-            continue
-        if not _agree(*values):
-            return False
-        agreed += 1
-    return True if agreed >= 3 else None
-
-
-def ratio(left: Node, right: Node) -> float | None:
-    """The constant ``left / right`` is at every point, or None when it is no constant (or 0)."""
-    names = sorted((left.names() | right.names()) - {"i"})
-    from mpmath import mp
-
-    found: list[Any] = []
-    for point in _points(names):
-        try:
-            above, below = _number(left, point, True), _number(right, point, True)
-        except UndefinedError:
-            continue
-        if below == 0 or above == 0:
-            return None
-        found.append(above / below)
-        if not _agree(found[0], found[-1]):
-            return None
-    return float(mp.re(found[0])) if len(found) >= 3 else None
-
-
-def rational(node: Node) -> Fraction | None:
-    """Exact value of an expression of rational numbers, or None when it has no such value."""
-    return _rational(node)
-
-
-def approximate(node: Node) -> complex | None:
-    """Value of an expression without variables, to double precision; None when it has none."""
-    if node.names() - {"i"}:
-        return None
-    try:
-        return complex(_number(node, {}, False))
-    except (UndefinedError, OverflowError):
-        return None
-
-
 def _tokenise(text: str) -> list[tuple[str, str]]:
     tokens: list[tuple[str, str]] = []
     at = 0
@@ -199,6 +120,10 @@ def _tokenise(text: str) -> list[tuple[str, str]]:
         tokens.append((kind, match.group(kind)))
         at = match.end()
     return tokens
+
+
+# of \sin^{-1}
+_MINUS_ONE = Node("neg", (Node("num", value=Fraction(1)),))
 
 
 class _Parser:
@@ -403,7 +328,7 @@ class _Parser:
         if base and name != "log":
             raise UnsupportedError("subscript of a function")
         argument = self.function_argument()
-        if exponent is not None and _rational(exponent) == -1 and name in {"sin", "cos", "tan"}:
+        if exponent == _MINUS_ONE and name in {"sin", "cos", "tan"}:
             return Node("func", (argument,), name="arc" + name)
         node = Node("func", (argument, *base), name=name)
         return node if exponent is None else Node("pow", (node, exponent))
@@ -423,248 +348,3 @@ def _number_value(text: str) -> Fraction:
     if len(text) > 400:
         raise UnsupportedError("digits")
     return Fraction(text if not text.startswith(".") else "0" + text)
-
-
-def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
-        raise TooBigError("digits")
-    return value
-
-
-def _rational(node: Node) -> Fraction | None:
-    """Exact value, or None where it is irrational, complex, undefined or holds a variable."""
-    if node.kind == "num":
-        return node.value
-    if node.kind in {"var", "pi", "e", "i", "func"}:
-        return None
-    values: list[Fraction] = []
-    for arg in node.args:
-        value = _rational(arg)
-        if value is None:
-            return None
-        values.append(value)
-    return _EXACT[node.kind](values)
-
-
-def _exact_power(values: list[Fraction]) -> Fraction | None:
-    base, exponent = values
-    if exponent.denominator != 1:
-        return _exact_root([base, 1 / exponent]) if exponent.numerator == 1 else None
-    bits = base.numerator.bit_length() + base.denominator.bit_length()
-    if base not in (0, 1, -1) and bits * abs(exponent.numerator) > MAX_BITS:
-        raise TooBigError("power")
-    if base == 0 and exponent < 0:
-        return None
-    return Fraction(base ** (exponent.numerator if base not in (1, -1) else exponent.numerator % 2))
-
-
-def _exact_root(values: list[Fraction]) -> Fraction | None:
-    base, index = values
-    if index.denominator != 1 or not 2 <= index <= 64 or (base < 0 and index % 2 == 0):
-        return None
-    parts = [_integer_root(part, int(index)) for part in (abs(base.numerator), base.denominator)]
-    if parts[0] is None or parts[1] is None:
-        return None
-    return Fraction(parts[0], parts[1]) * (-1 if base < 0 else 1)
-
-
-def _integer_root(value: int, index: int) -> int | None:
-    low, high = 0, 1 << (value.bit_length() // index + 1)
-    while low < high:
-        middle = (low + high) // 2
-        if middle**index < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low**index == value else None
-
-
-def _exact_factorial(values: list[Fraction]) -> Fraction | None:
-    from math import factorial
-
-    (value,) = values
-    if value.denominator != 1 or value < 0:
-        return None
-    if value > 3_000:
-        raise TooBigError("factorial")
-    return Fraction(factorial(int(value)))
-
-
-def _exact_binomial(values: list[Fraction]) -> Fraction | None:
-    from math import comb
-
-    if any(value.denominator != 1 or value < 0 for value in values):
-        return None
-    if max(values) > 10_000:
-        raise TooBigError("binomial")
-    return Fraction(comb(int(values[0]), int(values[1])))
-
-
-_EXACT: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
-    "add": lambda v: _bounded(sum(v, Fraction(0))),
-    "neg": lambda v: -v[0],
-    "mul": lambda v: _bounded(v[0] * v[1]),
-    "div": lambda v: _bounded(v[0] / v[1]) if v[1] else None,
-    "pow": _exact_power,
-    "root": _exact_root,
-    "fact": _exact_factorial,
-    "binom": _exact_binomial,
-    "abs": lambda v: abs(v[0]),
-    "floor": lambda v: Fraction(v[0].__floor__()),
-    "ceil": lambda v: Fraction(v[0].__ceil__()),
-}
-
-
-def _points(names: list[str]) -> list[dict[str, Any]]:
-    """Values for the variables: positive at first, then of both signs; the same on every machine."""
-    from mpmath import mpf
-
-    points = []
-    for seed in range(4 * POINTS):
-        generator = random.Random(f"{seed}")
-        sign = 1 if seed < 3 else None
-        points.append(
-            {
-                name: mpf(generator.randrange(300_000_007, 2_700_000_011))
-                / 999_999_937
-                * (sign or generator.choice((-1, 1)))
-                for name in names
-            }
-        )
-    return points[: POINTS * 2]
-
-
-def _agree(left: Any, right: Any) -> bool:
-    from mpmath import mp
-
-    with mp.workdps(DIGITS):
-        size = max(abs(left), abs(right))
-        # What cancels to 0 leaves a rounding error of the working precision.
-        if left == 0 or right == 0:
-            return bool(size < mp.mpf(10) ** -(DIGITS - 5))
-        return bool(abs(left - right) <= size * mp.mpf(10) ** -AGREEING)
-
-
-def _number(node: Node, point: dict[str, Any], real: bool) -> Any:
-    """Numeric value at a point, ``DIGITS`` digits.
-
-    Raises:
-        UndefinedError: outside the domain (with ``real``: where a real function turns complex).
-        TooBigError: out of bounds.
-    """
-    from mpmath import mp
-
-    with mp.workdps(DIGITS):
-        try:
-            value = _evaluate(node, point, real)
-        except (ZeroDivisionError, ValueError, OverflowError) as error:
-            raise UndefinedError(str(error)) from error
-        if not mp.isfinite(value):
-            raise UndefinedError("not finite")
-        return value
-
-
-def _evaluate(node: Node, point: dict[str, Any], real: bool) -> Any:
-    from mpmath import mp
-
-    if node.kind == "num":
-        assert node.value is not None
-        return mp.mpf(node.value.numerator) / node.value.denominator
-    if node.kind == "var":
-        return point[node.name]
-    if node.kind in {"pi", "e", "i"}:
-        return {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1)}[node.kind]
-    values = [_evaluate(arg, point, real) for arg in node.args]
-    value = _function(node.name, values) if node.kind == "func" else _NUMERIC[node.kind](values)
-    if not mp.isfinite(value):
-        raise UndefinedError("not finite")
-    if value and abs(mp.log(abs(value), 2)) > MAX_BITS:
-        raise TooBigError("magnitude")
-    if real and abs(mp.im(value)) > mp.mpf(10) ** -AGREEING * (1 + abs(value)):
-        raise UndefinedError("complex")
-    return mp.re(value) if real else value
-
-
-def _function(name: str, values: list[Any]) -> Any:
-    from mpmath import mp
-
-    argument = values[0]
-    if abs(argument) > 10**6:
-        raise TooBigError("argument")
-    if name in {"log", "ln", "lg"}:
-        if argument == 0:
-            raise UndefinedError("log 0")
-        # \log without a base is left as one of its own: it may be 10 or e, and must equal itself only.
-        base = values[1] if len(values) > 1 else {"ln": mp.e, "lg": mp.mpf(10), "log": mp.mpf(10)}[name]
-        return mp.log(argument) / mp.log(base)
-    inverse = {"arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan}
-    reciprocal = {"cot": mp.tan, "sec": mp.cos, "csc": mp.sin}
-    if name in reciprocal:
-        return 1 / reciprocal[name](argument)
-    return (inverse.get(name) or getattr(mp, name))(argument)
-
-
-def _numeric_power(values: list[Any]) -> Any:
-    from mpmath import mp
-
-    base, exponent = values
-    if base == 0:
-        if mp.re(exponent) <= 0:
-            raise UndefinedError("0 to the power 0 or less")
-        return mp.mpf(0)
-    if abs(exponent) > 10**6 or abs(exponent * mp.log(base)) > MAX_BITS:
-        raise TooBigError("power")
-    return base**exponent
-
-
-def _numeric_root(values: list[Any]) -> Any:
-    from mpmath import mp
-
-    base, index = values
-    if index == 0:
-        raise UndefinedError("root 0")
-    if mp.im(base) == 0 and mp.re(base) < 0 and mp.im(index) == 0 and mp.re(index) % 2 == 1:
-        return -((-mp.re(base)) ** (1 / index))
-    return _numeric_power([base, 1 / index])
-
-
-def _numeric_factorial(values: list[Any]) -> Any:
-    from mpmath import mp
-
-    if abs(values[0]) > 3_000:
-        raise TooBigError("factorial")
-    if mp.isint(values[0]) and mp.re(values[0]) < 0:
-        raise UndefinedError("factorial")
-    return mp.factorial(values[0])
-
-
-def _numeric_binomial(values: list[Any]) -> Any:
-    from mpmath import mp
-
-    if max(abs(values[0]), abs(values[1])) > 3_000:
-        raise TooBigError("binomial")
-    return mp.binomial(*values)
-
-
-def _numeric_integer(part: str) -> Callable[[list[Any]], Any]:
-    def rounded(values: list[Any]) -> Any:
-        from mpmath import mp
-
-        return getattr(mp, part)(values[0])
-
-    return rounded
-
-
-_NUMERIC: dict[str, Callable[[list[Any]], Any]] = {
-    "add": lambda v: sum(v[1:], v[0]),
-    "neg": lambda v: -v[0],
-    "mul": lambda v: v[0] * v[1],
-    "div": lambda v: v[0] / v[1],
-    "pow": _numeric_power,
-    "root": _numeric_root,
-    "fact": _numeric_factorial,
-    "binom": _numeric_binomial,
-    "abs": lambda v: abs(v[0]),
-    "floor": _numeric_integer("floor"),
-    "ceil": _numeric_integer("ceil"),
-}

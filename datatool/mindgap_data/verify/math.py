@@ -101,7 +101,7 @@ def gold_answer(answer: str) -> str:
 def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
     """Verdict on an answer that was found; letters and values of a multiple choice stand for each other."""
     from mindgap_data.verify.equality import same_answer
-    from mindgap_data.verify.expression import TooBigError
+    from mindgap_data.verify.evaluation import TooBigError
 
     try:
         normalise(gold)

@@ -3,15 +3,8 @@ r"""The parser of expressions and its two ways of telling them equal, against sy
 import pytest
 import sympy
 
-from mindgap_data.verify.expression import (
-    TooBigError,
-    UnsupportedError,
-    approximate,
-    equal,
-    parse,
-    ratio,
-    rational,
-)
+from mindgap_data.verify.evaluation import TooBigError, approximate, equal, ratio, rational
+from mindgap_data.verify.expression import UnsupportedError, parse
 
 # LaTeX and the same for sympy's own parser
 SAME_AS_SYMPY = [
