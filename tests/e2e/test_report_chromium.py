@@ -253,7 +253,7 @@ def test_rows_are_filtered_sorted_searched_and_paged(browser, report):
     choose(browser, "sort", "closed")
     assert [float(cell.text) for cell in find(browser, ".row .gap")] == sorted(gaps)
     choose(browser, "tier", "all")
-    search(browser, "number 41:", "1 rows")
+    search(browser, "number 41:", "1 row")
     assert [cell.text for cell in find(browser, ".row .what")] == ["Problem number 41: what is 41 + 1?"]
     search(browser, "no such text", "no row matches")
     search(browser, "Problem", "60 rows")
@@ -265,7 +265,7 @@ def test_rows_are_filtered_sorted_searched_and_paged(browser, report):
 
 def test_an_open_row_has_its_tokens_coloured_by_log_weight(browser, report):
     open_page(browser, report)
-    search(browser, "number 1:", "1 rows")
+    search(browser, "number 1:", "1 row")
     find(browser, ".row > button")[0].click()
     sides = browser.execute_script(
         "return [...document.querySelectorAll('.pair > div')].map((side) => [...side.querySelectorAll('.tok')]"
@@ -393,7 +393,7 @@ def test_ten_thousand_rows_are_browsed(browser, tmp_path):
     open_page(browser, page)
     assert find(browser, "#found")[0].text == "10,000 rows"
     assert len(find(browser, ".row")) == 20
-    search(browser, "problem 9876", "1 rows")
+    search(browser, "problem 9876", "1 row")
     find(browser, ".row > button")[0].click()
     # Without a tokenizer, a strip of token weights that is not blank.
     inked = browser.execute_script(

@@ -72,7 +72,9 @@ function rowsSection() {
   function draw() {
     const pages = Math.max(1, Math.ceil(view.found.length / PAGE));
     list.replaceChildren(...view.found.slice(view.page * PAGE, (view.page + 1) * PAGE).map(rowItem));
-    status.textContent = view.found.length ? `${count(view.found.length)} rows` : "no row matches";
+    status.textContent = view.found.length
+      ? `${count(view.found.length)} ${view.found.length === 1 ? "row" : "rows"}`
+      : "no row matches";
     where.textContent = `page ${view.page + 1} of ${count(pages)}`;
     back.disabled = view.page === 0;
     on.disabled = view.page + 1 >= pages;
@@ -226,10 +228,26 @@ function rowDetail(i, one) {
     el(
       "div",
       { class: own ? "pair single" : "pair" },
-      own ? null : side("Expert", one.e, one.ep, one.el, null),
+      own ? null : side("Expert", one.e, DATA.index.expert_tokens[i], DATA.index.expert[i], one.ep, one.el, null),
       own
-        ? side("The expert's text, kept", one.c, one.cp, one.cl, one.cw || null)
-        : side("Chosen response", one.c, one.cp, one.cl, one.cw || zeros(one.cp)),
+        ? side(
+            "The expert's text, kept",
+            one.c,
+            DATA.index.tokens[i],
+            DATA.index.chosen[i],
+            one.cp,
+            one.cl,
+            one.cw || null,
+          )
+        : side(
+            "Chosen response",
+            one.c,
+            DATA.index.tokens[i],
+            DATA.index.chosen[i],
+            one.cp,
+            one.cl,
+            one.cw || zeros(one.cp),
+          ),
     ),
     scale(),
     one.cut

@@ -18,7 +18,7 @@ const zeros = (code) =>
   ).repeat(code.length / 2);
 
 // One side of a row. Where mu is unknown the weight is pi itself, so both colourings are the same.
-function side(title, text, policyCode, lengthCode, ratioCode) {
+function side(title, text, size, nll, policyCode, lengthCode, ratioCode) {
   const holder = el("div", { class: "text" });
   const policy = policyCode ? logprobs(policyCode) : null,
     ratio = ratioCode ? logprobs(ratioCode) : null;
@@ -29,9 +29,7 @@ function side(title, text, policyCode, lengthCode, ratioCode) {
     el(
       "p",
       { class: "muted small" },
-      policy
-        ? `${count(policy.length)} tokens, NLL ${number(-policy.reduce((a, b) => a + b, 0) / policy.length)} a token`
-        : "not scored under the policy",
+      policy ? `${count(size)} tokens, NLL ${number(nll)} a token` : "not scored under the policy",
     ),
   );
   const weights = view.color === "ratio" && ratio ? ratio : policy;
