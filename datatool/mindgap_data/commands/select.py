@@ -107,7 +107,7 @@ def command(
             json.dumps({"input": str(file), "rows": len(rows), "unmatched": unmatched, "files": summary}, indent=2)
         )
         return
-    _show(selections, targets)
+    _show(selections, output)
     if unmatched:
         click.echo(
             f"{unmatched} of {len(rows)} rows have no log-probs of their expert (too long for the context) "
@@ -125,15 +125,15 @@ def _summary(selection: Selection, path: Path) -> dict[str, object]:
     }
 
 
-def _show(selections: list[Selection], targets: dict[frozenset[str], Path]) -> None:
+def _show(selections: list[Selection], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    table = Table(title=Text(f"Training files in {folder}"), title_justify="left")
     for name in ("file", "rows", *TIERS, "trained tokens"):
         table.add_column(name, justify="left" if name == "file" else "right")
     for one in selections:
         numbers = [len(one.rows), *(one.tiers[tier] for tier in TIERS), one.tokens]
-        table.add_row(Text(str(targets[one.stages]), overflow="fold"), *(f"{number:,}" for number in numbers))
+        table.add_row(f"{one.name}.jsonl", *(f"{number:,}" for number in numbers))
     Console().print(table)
