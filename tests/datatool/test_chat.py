@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mindgap_data.chat import ChatTokenizer
 from mindgap_data.errors import UserError
 from mindgap_data.record import decoding_error

@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+
 from mindgap_data import files
 from mindgap_data.errors import UserError
 from mindgap_data.files import AtomicWriter, RawRow, dumps, read_raw_rows, read_rows

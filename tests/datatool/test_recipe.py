@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from mindgap_data import recipe as recipe_module
 from mindgap_data.errors import UserError
 from mindgap_data.recipe import Recipe, read_recipe

@@ -5,11 +5,12 @@ import math
 from pathlib import Path
 
 import jsonschema
-import mindgap_data
 import pytest
-from good_record import record
 from hypothesis import given
 from hypothesis import strategies as st
+
+import mindgap_data
+from good_record import record
 from mindgap_data.record import (
     alignment_error,
     content_id,

@@ -11,8 +11,9 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import fake_hub
 import pytest
+
+import fake_hub
 from mindgap_data import sources
 from mindgap_data.errors import UserError
 from mindgap_data.files import RawRow

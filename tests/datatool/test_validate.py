@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+
 from good_record import record
 from mindgap_data.commands import main
 from mindgap_data.files import dumps

@@ -51,7 +51,7 @@ class Abilities:
                 "min_p": sampling.min_p,
                 "repetition_penalty": sampling.repetition_penalty,
             }
-        return body | self.further
+        return {**body, **self.further}
 
 
 def probe(

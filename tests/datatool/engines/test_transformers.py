@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
 from mindgap_data.engines.head import response_logprobs
 from mindgap_data.engines.transformers import TransformersEngine
