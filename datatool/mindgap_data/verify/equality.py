@@ -24,6 +24,7 @@ from mindgap_data.verify.structure import (
     read,
     words_of,
 )
+from mindgap_data.verify.symbolic import math_verify_agrees
 from mindgap_data.verify.units import Unit
 
 MAX_DEPTH = 6
@@ -424,7 +425,8 @@ def _same_value(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
         return same_quantity(gold, other)
     left, right = _value_node(gold), _value_node(other)
     if left is None or right is None:
-        return _infinite(gold, other)
+        known = _infinite(gold, other) or not _same_unit(gold.unit, other.unit)
+        return _infinite(gold, other) if known else math_verify_agrees(_latex(gold), _latex(other))
     if not _same_unit(gold.unit, other.unit):
         return False
     exact = rational(left), rational(right)
@@ -463,6 +465,12 @@ def _value_node(side: Quantity | Formula) -> Node | None:
     if isinstance(side, Quantity):
         return Node("num", value=side.value)
     return _node(side.text)
+
+
+def _latex(side: Quantity | Formula) -> str:
+    if isinstance(side, Formula):
+        return side.text
+    return rf"\frac{{{side.value.numerator}}}{{{side.value.denominator}}}"
 
 
 def _node(text: str) -> Node | None:
