@@ -66,7 +66,8 @@ class RunProgress:
         return f"{labels}, {rate:,.0f} tokens/s"
 
     def _left(self) -> str:
-        if not self._total:
+        # The first rows say little: they are the ones that needed no retry.
+        if not self._total or self._rows < self._total / 20:
             return ""
         seconds = (time.monotonic() - self._began) / self._rows * max(self._total - self._rows, 0)
         return f", {seconds:,.0f} s left"

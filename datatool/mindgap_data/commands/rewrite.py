@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -310,7 +311,7 @@ def _show_prompts(
 def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
     console = Console()
     rewritten = summary["rewritten"]
-    table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left")
+    table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left", box=SIMPLE_HEAD)
     for column in (
         "tier",
         "rows",
@@ -319,8 +320,8 @@ def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
         "correct",
         "wrong",
         "truncated",
-        "no answer",
-        "checker error",
+        "no\nanswer",
+        "checker\nerror",
         "leaked",
     ):
         table.add_column(column, justify="left" if column == "tier" else "right")
