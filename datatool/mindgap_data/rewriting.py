@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, cast
 
 from mindgap_data import __version__
@@ -13,6 +14,7 @@ from mindgap_data.guided import GuidedPrompt
 from mindgap_data.leaks import NEAR_COPY, mentions_reference, ngram_overlap
 from mindgap_data.record import SCHEMA_VERSION, Tier, alignment_error, decoding_error
 from mindgap_data.scheduler import Attempt, Outcome, Steps, draw
+from mindgap_data.verify.load import load_verifier, verifier_kind
 
 Picker = Literal["first", "grape", "shortest"]
 Stage = Literal["self", "guided"]
@@ -206,7 +208,7 @@ def _row(problem: Problem, chosen: _Chosen, counts: dict[str, dict[str, int]], p
     overlap = None if chosen.tier == "expert" else round(ngram_overlap(chosen.text, problem.expert), 4)
     own = counts.get("self")
     behavior = None if chosen.behavior is None else plan.provenance["sampling_distribution"]
-    verifier = {"verifier": problem.verifier} if problem.verifier else {}
+    verifier = {"verifier": problem.verifier, "verifier_kind": kind_of(problem.verifier)} if problem.verifier else {}
     provenance = {
         "schema_version": SCHEMA_VERSION,
         "tool_version": __version__,
@@ -233,6 +235,12 @@ def _row(problem: Problem, chosen: _Chosen, counts: dict[str, dict[str, int]], p
         "provenance": provenance,
         **problem.extra,
     }
+
+
+@cache
+def kind_of(verifier: str) -> str:
+    """Whether a verifier that a row names checks answers or judges them."""
+    return verifier_kind(load_verifier(verifier))
 
 
 def _refuse_misaligned(row: dict[str, Any], plan: Plan) -> None:

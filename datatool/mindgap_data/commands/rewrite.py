@@ -149,6 +149,7 @@ def _run(
     guided: GuidedPrompt,
     paths: OutputPaths,
 ) -> dict[str, Any]:
+    from mindgap_data.verify.load import load_verifier, verifier_kind
     from mindgap_data.verify.pool import VerifierPool
 
     engine_name, why = choose_engine(policy.settings)
@@ -172,6 +173,7 @@ def _run(
                 "sampling_distribution": "model" if sampling.is_model_distribution else "processed",
                 "selection": options["picker"],
                 "verifier": options["verifier"],
+                "verifier_kind": verifier_kind(load_verifier(options["verifier"], verifier_options)),
                 "seed": options["seed"],
                 "round": options["round_"],
             }
