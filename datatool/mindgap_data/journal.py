@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mindgap_data.errors import UserError
 from mindgap_data.files import dumps
@@ -45,7 +45,8 @@ class Journal(Generic[Outcome]):
         self._index: KeyIndex | None = None
         self._synced = time.monotonic()
         try:
-            self._file = path.open("a+b")
+            # Unbuffered: what a failed write left in a buffer would be written later, or fail again on closing.
+            self._file = path.open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"{path}: the journal cannot be written: {error.strerror}") from error
         try:
@@ -70,6 +71,7 @@ class Journal(Generic[Outcome]):
     def close(self) -> None:
         """Close the file; the journal stays for a rerun."""
         self._file.close()
+        self._reader.close()
         if self._index is not None:
             self._index.close()
 
@@ -80,8 +82,9 @@ class Journal(Generic[Outcome]):
 
     def _append(self, line: Any) -> None:
         try:
-            self._file.write(dumps(line).encode("utf-8", "surrogatepass") + b"\n")
-            self._file.flush()
+            data = dumps(line).encode("utf-8", "surrogatepass") + b"\n"
+            while data:
+                data = data[self._file.write(data) or 0 :]
             # A power cut may cost the last second; a killed process costs nothing.
             if time.monotonic() - self._synced > 1.0:
                 os.fsync(self._file.fileno())
@@ -95,7 +98,7 @@ class Journal(Generic[Outcome]):
     def _resume(self, settings: Mapping[str, Any]) -> bool:
         """Index what is there; False when there is nothing."""
         header = None
-        for offset, line in self._whole_lines(self._file):
+        for offset, line in self._whole_lines():
             if header is None:
                 header = _settings(line)
                 if header is None:
@@ -108,22 +111,20 @@ class Journal(Generic[Outcome]):
                 self._index.add(key, offset)
         return header is not None
 
-    def _whole_lines(self, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    def _whole_lines(self) -> Iterator[tuple[int, bytes]]:
         """Every whole line with its offset; a torn tail is cut off the file."""
-        file.seek(0)
+        self._reader = self.path.open("rb")
         offset = 0
-        while line := file.readline():
+        while line := self._reader.readline():
             if not line.endswith(b"\n"):
-                file.truncate(offset)
+                self._file.truncate(offset)
                 break
             yield offset, line
             offset += len(line)
-        file.seek(0, os.SEEK_END)
 
     def _read_group_at(self, offset: int) -> dict[str, Any]:
-        # "a+" writes always go to the end, so moving the read position is safe.
-        self._file.seek(offset)
-        group: dict[str, Any] = json.loads(self._file.readline())["group"]
+        self._reader.seek(offset)
+        group: dict[str, Any] = json.loads(self._reader.readline())["group"]
         return group
 
 

@@ -1,5 +1,6 @@
 """The journal: what a killed run leaves behind is used whole, and nothing else is."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,22 @@ def test_two_runs_of_one_output_do_not_mix(tmp_path: Path) -> None:
     first.close()
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    """/dev/full refuses every write, as a full disk does."""
-    (tmp_path / "j").symlink_to("/dev/full")
-    with pytest.raises(UserError) as caught:
-        journal(tmp_path / "j")
+def test_a_write_that_fails_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
+    """A limit on the size of files fails a write in the middle, as a full disk does."""
+    path = tmp_path / "j"
+    first = journal(path)
+    first.record({"a": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, before[1]))
+    try:
+        with pytest.raises(UserError) as caught:
+            first.record({"b": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.message == (
-        f"{tmp_path / 'j'}: the journal cannot be written: No space left on device; "
-        "free some room and run the same command again"
+        f"{path}: the journal cannot be written: File too large; free some room and run the same command again"
     )
+    first.close()
+    second = journal(path)
+    assert [second.recall("a"), second.recall("b")] == [1, None]
+    second.close()
