@@ -162,15 +162,17 @@ def _wrapper(isolation: Isolation, scratch: Path, limits: Limits, *programs: str
         space += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     needed = _needed(programs)
     # bwrap makes missing parents for their owner only, and the program is another user.
-    parents = sorted({str(parent) for path in needed for parent in Path(path).parents} - {"/"})
+    parents = sorted({str(parent) for path in needed for parent in Path(path).parents} - {"/", "/tmp"})
     binds = [part for path in parents for part in ("--perms", "0755", "--dir", path)]
     binds += [part for path in needed for part in ("--ro-bind-try", path, path)]
     size = str(limits.file_mb * 2**20)
     return [
         bwrap, *space, "--die-with-parent", "--new-session", "--clearenv",
         *(part for name, value in _ENVIRONMENT.items() for part in ("--setenv", name, value)),
-        "--setenv", "HOME", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev",
+        "--setenv", "HOME", "/tmp",
+        # First, since an interpreter may live below the host's /tmp.
         "--perms", "1777", "--size", size, "--tmpfs", "/tmp",
+        *binds, "--proc", "/proc", "--dev", "/dev",
         "--perms", "1777", "--size", "65536", "--tmpfs", "/dev/shm",
         "--ro-bind-try", str(scratch / "source"), "/source", "--chdir", "/tmp", "--",
     ]  # fmt: skip
