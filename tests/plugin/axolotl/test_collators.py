@@ -158,7 +158,9 @@ def test_the_collator_axolotl_would_pick(cfg: dict[str, Any], is_eval: bool, wan
     from axolotl.utils.dict import DictDefault
 
     cfg = DictDefault(cfg)
-    builder = SimpleNamespace(cfg=cfg, tokenizer=None, _uses_deepspeed_sequence_parallel=lambda: False)
+    builder = SimpleNamespace(
+        cfg=cfg, tokenizer=None, _uses_deepspeed_sequence_parallel=lambda: False, _dispatches_batches=lambda *_: False
+    )
     args = SimpleNamespace(
         pretraining=False,
         sample_packing=bool(cfg.sample_packing),
