@@ -127,7 +127,7 @@ class Scheduler(Generic[T]):
         """
         self.meter = Meter()
         self._engine, self._verifier, self._journal, self._keep = engine, verifier, journal, keep
-        self._pending: deque[Request] = deque()
+        self._pending: list[Request] = []
         self._owner: dict[str, _Open[T]] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._checking: dict[Future[Verdict], tuple[Request, Completion]] = {}
@@ -179,7 +179,7 @@ class Scheduler(Generic[T]):
         recalled: dict[str, Outcome] = {}
         if batch := self._engine.pick(self._pending):
             chosen = {request.key for request in batch}
-            self._pending = deque(request for request in self._pending if request.key not in chosen)
+            self._pending = [request for request in self._pending if request.key not in chosen]
             if self._journal is not None:
                 recalled = {
                     request.key: outcome
