@@ -50,7 +50,16 @@ def vllm_servers(model: Path, *logprobs_modes: str) -> Iterator[list[str]]:
             # The module, because `vllm serve` of the CPU package looks for a distribution named vllm.
             command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
             command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-            command += ["--max-model-len", "512", "--logprobs-mode", mode, "--served-model-name", "policy"]
+            # Seeded draws of chunked prompts end vLLM 0.32 on a CPU.
+            command += [
+                "--no-enable-chunked-prefill",
+                "--max-model-len",
+                "512",
+                "--logprobs-mode",
+                mode,
+                "--served-model-name",
+                "policy",
+            ]
             log = (model / f"{mode}.log").open("w")
             processes.append(subprocess.Popen(command, env=vllm_environ(), stdout=log, stderr=subprocess.STDOUT))
             urls.append(f"http://127.0.0.1:{port}/v1")

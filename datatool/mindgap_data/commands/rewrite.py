@@ -313,7 +313,7 @@ def _show_prompts(
 def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
     console = Console()
     rewritten = summary["rewritten"]
-    table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in (
         "tier",
         "rows",

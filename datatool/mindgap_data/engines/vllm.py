@@ -250,6 +250,9 @@ def _engine_arguments(
     }
     if max_context is not None:
         arguments["max_model_len"] = min(max_context + 1, _own_context(arguments, max_context))
+    if on_cpu:
+        # vLLM 0.32 rewinds a seeded draw whose prompt it has cut into chunks, which a CPU generator cannot.
+        arguments["enable_chunked_prefill"] = False
     if on_cpu and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         arguments["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
     if adapter is not None:
