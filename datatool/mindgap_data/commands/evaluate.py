@@ -19,6 +19,7 @@ from mindgap_data.commands.options import (
     policy_options,
     sampling_from,
     sampling_options,
+    verifier_options,
 )
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError
@@ -70,27 +71,12 @@ PAPER_PROTOCOL = {
     help="Test two finished folders against each other instead: is B really better than A?",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-@click.option("--verifier", default="math", show_default=True, help="Verifier that checks the draws.")
-@click.option(
-    "--verifier-option",
-    "verifier_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Option of the verifier. Repeatable.",
-)
-@click.option(
-    "--verify-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Seconds one answer may take to check.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Verifier processes. [default: by processors]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first problems of each benchmark.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished evaluation.")
 @click.option("--restart", is_flag=True, help="Forget an unfinished evaluation.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@verifier_options
 @sampling_options(max_tokens=2048)
 @input_options
 @policy_options
@@ -150,12 +136,12 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
     sources = [open_source(name) for name in options["benchmarks"]]
     benchmarks = read_benchmarks(sources, fields, options["instruction"], options["limit"])
     paths = _folder(options)
-    verifier_options = pairs_from(options["verifier_options"], "--verifier-option")
+    checker_options = pairs_from(options["verifier_options"], "--verifier-option")
     if not options["quiet"]:
         name, why = choose_engine(policy.settings)
         print(f"engine {name} ({why}), model {policy.spec.model}", file=sys.stderr)
     with VerifierPool(
-        options["verifier"], verifier_options, timeout=options["verify_timeout"], workers=options["workers"]
+        options["verifier"], checker_options, timeout=options["verify_timeout"], workers=options["workers"]
     ) as verifier:
         engine = open_engine(policy.spec, sampling, policy.settings, seed=options["seed"])
         try:
@@ -171,7 +157,7 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
                 "max_context": engine.max_context,
                 "seed": options["seed"],
                 "verifier": options["verifier"],
-                "verifier_options": verifier_options,
+                "verifier_options": checker_options,
                 "model": policy.spec.model,
                 "revision": engine.revision,
                 "adapter": policy.spec.adapter,

@@ -173,6 +173,36 @@ def sampling_options(max_tokens: int) -> Callable[[F], F]:
     )
 
 
+def verifier_options(function: F) -> F:
+    """How draws are checked."""
+    return _section(
+        "Verifier",
+        [
+            click.option(
+                "--verifier",
+                default="math",
+                show_default=True,
+                help="math, numeric, exact, choice, regex, json, code, judge, an entry point or module:function.",
+            ),
+            click.option(
+                "--verifier-option",
+                "verifier_options",
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="Option of the verifier. Repeatable.",
+            ),
+            click.option(
+                "--verify-timeout",
+                type=click.FloatRange(min=0, min_open=True),
+                default=5.0,
+                show_default=True,
+                help="Seconds one answer may take to check.",
+            ),
+            click.option("--workers", type=click.IntRange(min=1), help="Verifier processes. [default: by processors]"),
+        ],
+    )(function)
+
+
 def input_options(function: F) -> F:
     """How to read the input's rows: ``fields_from`` takes them."""
     return _section(

@@ -24,6 +24,7 @@ from mindgap_data.commands.options import (
     policy_options,
     sampling_from,
     sampling_options,
+    verifier_options,
 )
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
@@ -72,27 +73,6 @@ from mindgap_data.sources import Source, open_source
     show_default=True,
     help="Also score every expert demonstration, so that `gap` can compare before and after.",
 )
-@click.option(
-    "--verifier",
-    default="math",
-    show_default=True,
-    help="math, numeric, exact, choice, regex, json, code, judge, an entry point or module:function.",
-)
-@click.option(
-    "--verifier-option",
-    "verifier_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Option of the verifier. Repeatable.",
-)
-@click.option(
-    "--verify-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Seconds one answer may take to check.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Verifier processes. [default: by processors]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option(
     "--round",
@@ -107,6 +87,7 @@ from mindgap_data.sources import Source, open_source
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--restart", is_flag=True, help="Forget an unfinished run of this output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@verifier_options
 @sampling_options(max_tokens=2048)
 @input_options
 @policy_options
@@ -155,9 +136,9 @@ def _run(
     engine_name, why = choose_engine(policy.settings)
     if not options["quiet"]:
         print(f"engine {engine_name} ({why}), model {policy.spec.model}", file=sys.stderr)
-    verifier_options = pairs_from(options["verifier_options"], "--verifier-option")
+    checker_options = pairs_from(options["verifier_options"], "--verifier-option")
     with VerifierPool(
-        options["verifier"], verifier_options, timeout=options["verify_timeout"], workers=options["workers"]
+        options["verifier"], checker_options, timeout=options["verify_timeout"], workers=options["workers"]
     ) as verifier:
         engine = open_engine(policy.spec, sampling, policy.settings, seed=options["seed"])
         try:
@@ -173,7 +154,7 @@ def _run(
                 "sampling_distribution": "model" if sampling.is_model_distribution else "processed",
                 "selection": options["picker"],
                 "verifier": options["verifier"],
-                "verifier_kind": verifier_kind(load_verifier(options["verifier"], verifier_options)),
+                "verifier_kind": verifier_kind(load_verifier(options["verifier"], checker_options)),
                 "seed": options["seed"],
                 "round": options["round_"],
             }
@@ -200,7 +181,7 @@ def _run(
                 "guided_template": sha256(guided.template.encode()).hexdigest()[:16],
                 "max_context": plan.max_context,
                 "score_expert": plan.score_expert,
-                "verifier_options": verifier_options,
+                "verifier_options": checker_options,
             }
             run = RewriteRun(
                 source=source,
