@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -294,7 +293,9 @@ def _show_prompts(
 def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
     console = Console()
     rewritten = summary["rewritten"]
-    table = Table(title=f"{paths.output}: {rewritten} rows", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{paths.output}: {rewritten} rows", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in (
         "tier",
         "rows",
