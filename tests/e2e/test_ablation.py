@@ -60,9 +60,16 @@ def grid(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_two_cells_trained_one_after_the_other(home: Path) -> None:
+@pytest.fixture(scope="module")
+def trained_home(home: Path) -> Path:
+    """The same with its first cell trained."""
     first = grid(home, "--data", "expert")
     assert first.returncode == 0, first.stderr
+    return home
+
+
+def test_two_cells_trained_one_after_the_other(trained_home: Path) -> None:
+    home = trained_home
     out = home / "out"
     assert [row["data"] for row in json.loads((out / "grid.json").read_text())["cells"]] == ["expert"]
     before = {path: path.stat().st_mtime_ns for path in (out / "expert-is").rglob("*") if path.is_file()}
@@ -98,7 +105,8 @@ def test_two_cells_trained_one_after_the_other(home: Path) -> None:
         assert f"{100 * row['accuracy']['estimate']:.1f} (" in shown
 
 
-def test_another_recipe_for_a_trained_cell_is_one_line(home: Path) -> None:
+def test_another_recipe_for_a_trained_cell_is_one_line(trained_home: Path) -> None:
+    home = trained_home
     recipe = yaml.safe_load((home / "base.yaml").read_text())
     (home / "base.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 0.5}))
     done = grid(home, "--data", "expert")
