@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Generic, Literal, TypeVar
 
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Scores
@@ -129,6 +130,8 @@ class Scheduler(Generic[T]):
         self._engine, self._verifier, self._journal, self._keep = engine, verifier, journal, keep
         self._pending: list[Request] = []
         self._owner: dict[str, _Open[T]] = {}
+        self._starts = count()
+        self._started: dict[str, int] = {}  # the place of each request in the order of starting
         self._outcomes: dict[str, Outcome] = {}
         self._checking: dict[Future[Verdict], tuple[Request, Completion]] = {}
 
@@ -179,6 +182,7 @@ class Scheduler(Generic[T]):
         recalled: dict[str, Outcome] = {}
         if batch := self._engine.pick(self._pending):
             chosen = {request.key for request in batch}
+            self._started.update((request.key, next(self._starts)) for request in batch)
             self._pending = [request for request in self._pending if request.key not in chosen]
             if self._journal is not None:
                 recalled = {
@@ -234,8 +238,14 @@ class Scheduler(Generic[T]):
         return self._keep(attempt)
 
     def _deliver(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Give outcomes to their tasks, in the order of the tasks' requests, and let those move on."""
-        for key, outcome in outcomes.items():
+        """Give outcomes to their tasks, in the order the requests were started, and let those move on.
+
+        The order decides the next batches, so it must not depend on which verdicts came first, or on
+        whether an outcome was recalled.
+        """
+        for key in sorted(outcomes, key=self._started.__getitem__):
+            outcome = outcomes[key]
+            del self._started[key]
             self.meter.count(outcome)
             self._outcomes[key] = outcome
             opened = self._owner.pop(key)
