@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from mindgap_data.engines import Sampling
+from mindgap_data.engines import Engine, Sampling
 from mindgap_data.engines.open import EngineSettings
 from mindgap_data.errors import UserError
 from mindgap_data.formats import FORMATS, Fields
@@ -271,6 +271,17 @@ def policy_from(options: Mapping[str, Any]) -> Policy:
         engine_args=dict(_pair(text, "--engine-arg") for text in options["engine_args"]),
     )
     return Policy(spec, settings)
+
+
+def whose_logprobs(policy: Policy, engine: Engine) -> dict[str, Any]:
+    """The part of provenance that says whose log-probs these are."""
+    return {
+        "model": policy.spec.model,
+        "revision": engine.revision,
+        "adapter": policy.spec.adapter,
+        "engine": engine.name,
+        "dtype": engine.dtype,
+    }
 
 
 def sampling_from(options: Mapping[str, Any]) -> Sampling:

@@ -24,6 +24,7 @@ from mindgap_data.commands.options import (
     sampling_from,
     sampling_options,
     verifier_options,
+    whose_logprobs,
 )
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
@@ -142,11 +143,7 @@ def _run(
         engine = open_engine(policy.spec, sampling, policy.settings, seed=options["seed"])
         try:
             provenance = {
-                "model": policy.spec.model,
-                "revision": engine.revision,
-                "adapter": policy.spec.adapter,
-                "engine": engine.name,
-                "dtype": engine.dtype,
+                **whose_logprobs(policy, engine),
                 "tokenizer": engine.tokenizer.fingerprint,
                 "chat_template": engine.tokenizer.template,
                 "sampling": sampling.as_dict(),

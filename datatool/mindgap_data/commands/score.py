@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from mindgap_data.commands.options import SectionedCommand, fields_from, input_options, policy_from, policy_options
+from mindgap_data.commands.options import (
+    SectionedCommand,
+    fields_from,
+    input_options,
+    policy_from,
+    policy_options,
+    whose_logprobs,
+)
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.pipeline import OutputPaths
@@ -48,13 +55,7 @@ def command(**options: Any) -> None:
         print(f"engine {name} ({why}), model {policy.spec.model}", file=sys.stderr)
     engine = open_engine(policy.spec, Sampling(), policy.settings)
     try:
-        whose = {
-            "model": policy.spec.model,
-            "revision": engine.revision,
-            "adapter": policy.spec.adapter,
-            "engine": engine.name,
-            "dtype": engine.dtype,
-        }
+        whose = whose_logprobs(policy, engine)
         run = ScoreRun(
             source=source,
             fields=fields_from(options),

@@ -253,8 +253,8 @@ def _engine_arguments(
     if on_cpu:
         # vLLM 0.32 rewinds a seeded draw whose prompt it has cut into chunks, which a CPU generator cannot.
         arguments["enable_chunked_prefill"] = False
-    if on_cpu and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        arguments["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+        if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+            arguments["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
     if adapter is not None:
         arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _lora_rank(_adapter_folder(adapter))}
     return arguments | dict(engine_args)
