@@ -56,7 +56,7 @@ runs/demo/rewritten.jsonl: .venv/.data $(WORD_PROBLEMS)
 
 .cache/SmolLM2-135M-Instruct: .venv/.data
 	@mkdir -p .cache
-	ln -sfn "$$($(BIN)/python -c 'from mindgap_data.models import builtin_model_path; print(builtin_model_path())')" $@
+	ln -sfn "$$($(BIN)/python -c 'from mindgap_data.policy.models import builtin_model_path; print(builtin_model_path())')" $@
 
 smoke: .venv/.dev .cache/SmolLM2-135M-Instruct runs/demo/rewritten.jsonl  ## train the CPU recipe on the demo's output and print its metrics
 	AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 $(BIN)/axolotl train recipes/cpu-smoke.yaml --launcher python

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Completion, Draw, Request, Result, Sampling, Scores
-from mindgap_data.formats import Fields
-from mindgap_data.guided import GuidedPrompt
-from mindgap_data.pipeline import OutputPaths, RewriteRun
-from mindgap_data.rewriting import Plan
-from mindgap_data.sources import open_source
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.rewrite.guided import GuidedPrompt
+from mindgap_data.rewrite.job import OutputPaths, RewriteRun
+from mindgap_data.rewrite.stages import Plan
+from mindgap_data.rows.formats import Fields
+from mindgap_data.rows.sources import open_source
 from mindgap_data.verify.pool import VerifierPool
 
 

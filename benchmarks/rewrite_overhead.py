@@ -12,12 +12,12 @@ from pathlib import Path
 
 from mindgap_data.engines import Request, Sampling
 from mindgap_data.engines.transformers import TransformersEngine
-from mindgap_data.formats import Fields
-from mindgap_data.guided import GuidedPrompt
-from mindgap_data.models import ModelSpec, load_tokenizer
-from mindgap_data.pipeline import OutputPaths, RewriteRun
-from mindgap_data.rewriting import Plan
-from mindgap_data.sources import open_source
+from mindgap_data.policy.models import ModelSpec, load_tokenizer
+from mindgap_data.rewrite.guided import GuidedPrompt
+from mindgap_data.rewrite.job import OutputPaths, RewriteRun
+from mindgap_data.rewrite.stages import Plan
+from mindgap_data.rows.formats import Fields
+from mindgap_data.rows.sources import open_source
 from mindgap_data.verify.pool import VerifierPool
 
 PROBLEMS = Path(__file__).parents[1] / "recipes/data/word_problems.jsonl"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mindgap_data.engines import Sampling, Score, Scores
 from mindgap_data.engines.transformers import TransformersEngine
-from mindgap_data.formats import Fields, to_demonstration
-from mindgap_data.models import ModelSpec, load_tokenizer
-from mindgap_data.sources import open_source
+from mindgap_data.policy.models import ModelSpec, load_tokenizer
+from mindgap_data.rows.formats import Fields, to_demonstration
+from mindgap_data.rows.sources import open_source
 
 
 def main() -> None:

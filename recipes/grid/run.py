@@ -15,9 +15,9 @@ from typing import Any
 import click
 import yaml
 
-from mindgap_data.compare import compare, read_evaluation
 from mindgap_data.errors import UserError
-from mindgap_data.evaluate import read_summary
+from mindgap_data.evaluation.compare import compare, read_evaluation
+from mindgap_data.evaluation.job import read_summary
 
 DATA = {
     "expert": "expert",

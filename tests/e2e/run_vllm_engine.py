@@ -9,7 +9,7 @@ from typing import Any
 from mindgap_data.engines import Completion, Draw, Failure, Sampling, Score
 from mindgap_data.engines.vllm import VllmEngine
 from mindgap_data.errors import UserError
-from mindgap_data.models import ModelSpec, load_tokenizer
+from mindgap_data.policy.models import ModelSpec, load_tokenizer
 
 
 def open_engine(job: dict[str, Any], **options: Any) -> VllmEngine:

@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "ACCELERATE_USE_CPU": "true",
     # The verifier of tests/letters.py, for the evaluation.
-    "PYTHONPATH": str(ROOT / "tests"),
+    "PYTHONPATH": str(ROOT / "tests" / "support"),
 }
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
-from mindgap_data.engines.openai import OpenAIEngine
+from mindgap_data.engines.server.engine import OpenAIEngine
 from mindgap_data.errors import UserError
-from mindgap_data.models import ModelSpec, load_tokenizer
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import ModelSpec, load_tokenizer
 from tiny import CHATML, save_tiny_model
 from vllm_tools import expected_logprobs, vllm_servers
 

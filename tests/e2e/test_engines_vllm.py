@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mindgap_data.models import ModelSpec, load_tokenizer, weights_revision
+from mindgap_data.policy.models import ModelSpec, load_tokenizer, weights_revision
 from tiny import save_tiny_model
 from vllm_tools import ROOT, expected_logprobs, vllm_environ, vllm_python
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from mindgap_data.commands import main
 from mindgap_data.engines.head import response_logprobs
-from mindgap_data.guided import GuidedPrompt
-from mindgap_data.models import ModelSpec, load_model, load_tokenizer
+from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
 from mindgap_data.record import record_error
+from mindgap_data.rewrite.guided import GuidedPrompt
 from tiny import save_tiny_model
 from vllm_tools import vllm_environ, vllm_python, vllm_servers
 

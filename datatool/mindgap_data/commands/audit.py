@@ -10,11 +10,20 @@ from typing import Any
 
 import click
 
-from mindgap_data.audit import KINDS, MEANINGS, Finding, FlaggedRow, flagged, inspect, reading_order, verdict_findings
+from mindgap_data.checks.audit import (
+    KINDS,
+    MEANINGS,
+    Finding,
+    FlaggedRow,
+    flagged,
+    inspect,
+    reading_order,
+    verdict_findings,
+)
 from mindgap_data.commands.options import pairs_from
 from mindgap_data.errors import UserError
-from mindgap_data.files import AtomicWriter, read_rows
 from mindgap_data.record import TIERS, record_error
+from mindgap_data.rows.files import AtomicWriter, read_rows
 from mindgap_data.verify import Verdict
 
 # Rows whose check is under way: bounds memory while the verifier is behind.

@@ -23,7 +23,7 @@ from mindgap_data.commands.options import (
 )
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError
-from mindgap_data.evaluate import (
+from mindgap_data.evaluation.job import (
     BOXED_INSTRUCTION,
     EvaluationPaths,
     EvaluationRun,
@@ -31,7 +31,7 @@ from mindgap_data.evaluate import (
     finished_summary,
     read_benchmarks,
 )
-from mindgap_data.sources import open_source
+from mindgap_data.rows.sources import open_source
 
 # The percentile bootstrap covers too little below this.
 FEW_PROBLEMS = 30
@@ -199,7 +199,7 @@ def _warn(max_context: int, max_tokens: int) -> None:
 
 
 def _compare(a: Path, b: Path, as_json: bool) -> None:
-    from mindgap_data.compare import caveats, compare, read_evaluation
+    from mindgap_data.evaluation.compare import caveats, compare, read_evaluation
 
     left, right = read_evaluation(a), read_evaluation(b)
     compared, notes = compare(left, right), caveats(left, right)

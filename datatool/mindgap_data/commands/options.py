@@ -11,8 +11,8 @@ import yaml
 from mindgap_data.engines import Engine, Sampling
 from mindgap_data.engines.open import EngineSettings
 from mindgap_data.errors import UserError
-from mindgap_data.formats import FORMATS, Fields
-from mindgap_data.models import BUILTIN, ModelSpec
+from mindgap_data.policy.models import BUILTIN, ModelSpec
+from mindgap_data.rows.formats import FORMATS, Fields
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -238,7 +238,7 @@ def policy_from(options: Mapping[str, Any]) -> Policy:
     """
     recipe = None
     if options["recipe"] is not None:
-        from mindgap_data.recipe import read_recipe
+        from mindgap_data.policy.recipe import read_recipe
 
         recipe = read_recipe(options["recipe"])
     load_options: dict[str, Any] = {}

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from mindgap_data.files import AtomicWriter
 from mindgap_data.gap.figures import Settings
+from mindgap_data.rows.files import AtomicWriter
 
 
 @click.command()

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.commands.options import (
     Policy,
     SectionedCommand,
@@ -29,13 +28,14 @@ from mindgap_data.commands.options import (
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError
-from mindgap_data.formats import RowError, to_problem
-from mindgap_data.guided import GuidedPrompt
-from mindgap_data.models import load_tokenizer
-from mindgap_data.pipeline import OutputPaths, RewriteRun
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.record import TIERS, Tier
-from mindgap_data.rewriting import Plan
-from mindgap_data.sources import Source, open_source
+from mindgap_data.rewrite.guided import GuidedPrompt
+from mindgap_data.rewrite.job import OutputPaths, RewriteRun
+from mindgap_data.rewrite.stages import Plan
+from mindgap_data.rows.formats import RowError, to_problem
+from mindgap_data.rows.sources import Source, open_source
 
 
 @click.command("rewrite", cls=SectionedCommand)

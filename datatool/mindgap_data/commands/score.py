@@ -17,9 +17,9 @@ from mindgap_data.commands.options import (
 )
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
-from mindgap_data.pipeline import OutputPaths
-from mindgap_data.scoring import ScoreRun
-from mindgap_data.sources import open_source
+from mindgap_data.rewrite.job import OutputPaths
+from mindgap_data.rewrite.scoring import ScoreRun
+from mindgap_data.rows.sources import open_source
 
 
 @click.command("score", cls=SectionedCommand)

@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 
 from mindgap_data.errors import UserError
-from mindgap_data.files import AtomicWriter
 from mindgap_data.record import TIERS
-from mindgap_data.selection import (
+from mindgap_data.rewrite.selection import (
     GRID,
     Selection,
     cell_name,
@@ -17,6 +16,7 @@ from mindgap_data.selection import (
     select,
     selected_rows,
 )
+from mindgap_data.rows.files import AtomicWriter
 
 
 class Stages(click.ParamType):

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.errors import UserError
-from mindgap_data.files import dumps, read_raw_rows
-from mindgap_data.keyindex import KeyIndex
+from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import TIERS, decoding_error, record_error
+from mindgap_data.rows.files import dumps, read_raw_rows
+from mindgap_data.run.keyindex import KeyIndex
 
 Row = dict[str, Any]
 
@@ -89,7 +89,7 @@ def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[
         if chat_template is not None:
             raise UserError("--chat-template: name the tokenizer it belongs to with --tokenizer")
         return lambda row: None
-    from mindgap_data.models import ModelSpec, load_tokenizer
+    from mindgap_data.policy.models import ModelSpec, load_tokenizer
 
     chat = load_tokenizer(ModelSpec(model=name, chat_template=_template_text(chat_template)))
     vocabulary = len(chat.hf)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from mindgap_data.errors import UserError
-from mindgap_data.files import AtomicWriter, read_rows
+from mindgap_data.rows.files import AtomicWriter, read_rows
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.pool import VerifierPool
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-from mindgap_data.chat import ChatTokenizer
+from mindgap_data.policy.chat import ChatTokenizer
 
 
 @dataclass(frozen=True)

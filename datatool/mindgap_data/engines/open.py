@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Engine, Sampling
 from mindgap_data.errors import UserError
-from mindgap_data.models import ModelSpec, load_tokenizer, resolve_model_path
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import ModelSpec, load_tokenizer, resolve_model_path
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _open_openai(spec: ModelSpec, sampling: Sampling, settings: EngineSettings, 
         raise UserError("--engine openai needs --base-url, for example --base-url http://localhost:8000/v1")
     if find_spec("openai") is None:
         raise UserError("--engine openai: the client is not installed; run: pip install 'mindgap[openai]'")
-    from mindgap_data.engines.openai import OpenAIEngine
+    from mindgap_data.engines.server.engine import OpenAIEngine
 
     return OpenAIEngine(
         settings.base_url,

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Sampling, Score, Scores
 from mindgap_data.errors import UserError
-from mindgap_data.models import ModelSpec, resolve_model_path, weights_revision
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import ModelSpec, resolve_model_path, weights_revision
 
 # What makes the log-probs and the stopping rule what the record says they are.
 _OURS = ("model", "revision", "seed", "dtype", "logprobs_mode", "generation_config", "skip_tokenizer_init")

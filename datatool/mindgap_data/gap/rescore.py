@@ -9,7 +9,7 @@ import numpy as np
 from mindgap_data.engines import Engine, Failure, Score, Scores
 from mindgap_data.errors import UserError
 from mindgap_data.gap.rows import GapRow, gap_row, read_gap_records
-from mindgap_data.scheduler import Scheduler, Steps, Task
+from mindgap_data.run.scheduler import Scheduler, Steps, Task
 
 
 def rescored_rows(path: Path, engine: Engine, skipped: list[str]) -> Iterator[GapRow]:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mindgap_data.errors import UserError
-from mindgap_data.files import fast_loads, read_rows
 from mindgap_data.record import LOGPROB_SLACK, TIERS, record_error
+from mindgap_data.rows.files import fast_loads, read_rows
 
 Floats = npt.NDArray[np.float64]
 

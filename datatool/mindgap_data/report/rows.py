@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mindgap_data.gap.rows import Floats, GapRow, gap_row, read_gap_records
-from mindgap_data.leaks import mentions_reference
 from mindgap_data.record import TIERS
 from mindgap_data.report.pieces import TokenPieces
+from mindgap_data.rewrite.leaks import mentions_reference
 
 # A browser lays out a longer text badly; the page says that it was cut.
 MAX_TEXT = 20_000

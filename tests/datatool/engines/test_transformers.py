@@ -11,7 +11,7 @@ import transformers
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
 from mindgap_data.engines.head import response_logprobs
 from mindgap_data.engines.transformers import TransformersEngine
-from mindgap_data.models import ModelSpec, load_model, load_tokenizer
+from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
 from tiny import save_tiny_model
 
 PROMPTS = ("hi", "What is 2 + 3?", "a much longer question, so that padding differs a good deal between the rows")

@@ -12,7 +12,7 @@ from mindgap_data.engines.open import EngineSettings, open_engine
 from mindgap_data.errors import UserError
 from mindgap_data.gap.measure import recorded_rows
 from mindgap_data.gap.rescore import rescored_rows
-from mindgap_data.models import ModelSpec
+from mindgap_data.policy.models import ModelSpec
 from rewritten import prompt_ids, score, write_rewritten
 from tiny import save_tiny_model
 

@@ -13,8 +13,8 @@ from datasets import load_dataset
 from transformers import AutoTokenizer
 
 from mindgap_axolotl.chat_template import load
-from mindgap_data.chat import ChatTokenizer
 from mindgap_data.errors import UserError
+from mindgap_data.policy.chat import ChatTokenizer
 from rewritten import write_rewritten, write_rows
 from tiny import save_tiny_model
 

@@ -10,7 +10,7 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 from mindgap_axolotl.loss import weighted_nll
 from mindgap_axolotl.options import LossOptions
 from mindgap_axolotl.weights import TokenFields
-from plugin.core.naive import Problem, problem
+from naive import Problem, problem
 
 LEVELS = ("token", "sequence", "geometric")
 

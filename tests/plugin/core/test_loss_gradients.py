@@ -11,7 +11,7 @@ from torch import nn
 from mindgap_axolotl.head import Adapter, Head
 from mindgap_axolotl.loss import log_probs, weighted_nll
 from mindgap_axolotl.options import LossOptions
-from plugin.core.naive import naive_loss, naive_weights, problem
+from naive import naive_loss, naive_weights, problem
 
 LEVELS = ("token", "sequence", "geometric")
 CROSSED = [

@@ -1,0 +1,1 @@
+"""The rules that audit, report and alarms share."""

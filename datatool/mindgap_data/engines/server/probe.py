@@ -1,0 +1,230 @@
+"""What an OpenAI-compatible server can do, found out by a few short requests before anything is drawn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from mindgap_data.engines import Sampling
+from mindgap_data.engines.server.client import Choice, RequestRefusedError, Server
+from mindgap_data.engines.server.token_recovery import TokenRecovery
+from mindgap_data.errors import UserError
+from mindgap_data.policy.chat import ChatTokenizer
+
+_PROBE_TOKENS = 24
+_PROBE_SEED = 0
+# A position where the model is this sure tells nothing about truncation.
+_UNSURE = -0.1
+# Log-probs of one position in two batches differ by rounding; a processed one moves by far more.
+_MOVED = 0.01
+# Settings that change the distribution of any unsure position beyond doubt.
+_EXTREME: dict[str, Any] = {"temperature": 2.0, "top_p": 0.01, "top_k": 1, "min_p": 0.99, "repetition_penalty": 0.01}
+_FREE_DRAWS = "or draw from the model itself: --temperature 1 --top-p 1, no --top-k, --min-p or --repetition-penalty"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """How to talk to one server."""
+
+    takes_ids: bool  # the prompt as token ids, else as text
+    takes_sampling: bool  # top_k, min_p, repetition_penalty
+    further: Mapping[str, Any]  # more fields of every body
+    decode: Any  # ids -> text, for servers that take text
+    scoring: Literal["prompt_logprobs", "echo"] | None = None
+    max_context: int = 0
+
+    def draw_body(self, sampling: Sampling, prompt_ids: Sequence[int], max_tokens: int, seed: int) -> dict[str, Any]:
+        """Body of a request for one completion, with every sampling parameter."""
+        body: dict[str, Any] = {
+            "prompt": list(prompt_ids) if self.takes_ids else self.decode(prompt_ids),
+            "max_tokens": max_tokens,
+            "n": 1,
+            "seed": seed,
+            "logprobs": 1,  # some servers take 0 for "none"
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+        }
+        if self.takes_sampling:
+            body |= {
+                "top_k": sampling.top_k or -1,  # off: vLLM and SGLang both read -1 so
+                "min_p": sampling.min_p,
+                "repetition_penalty": sampling.repetition_penalty,
+            }
+        return {**body, **self.further}
+
+
+def probe(
+    server: Server,
+    tokenizer: ChatTokenizer,
+    recovery: TokenRecovery,
+    sampling: Sampling,
+    max_context: int | None,
+    extra: Mapping[str, Any],
+) -> Abilities:
+    """Find out what the server takes and gives, and that its log-probs are those of ``sampling``.
+
+    Raises:
+        UserError: it gives no log-probs, no recoverable token ids, another tokenisation of the prompt, or the
+            log-probs of another distribution than it samples from.
+    """
+    prompt = tokenizer.prompt_ids([{"role": "user", "content": "Name a random word."}])
+    abilities, answer = _first_accepted(server, tokenizer, extra, prompt)
+    where = server.base_url
+    if not answer.tokens or None in answer.logprobs:
+        raise UserError(
+            f"{where} returns no log-probs from /completions; use a server that does, such as vLLM's, "
+            "or --engine transformers"
+        )
+    if answer.prompt_tokens not in (None, len(prompt)):
+        raise UserError(
+            f"{where} counts {answer.prompt_tokens} tokens in a prompt of {len(prompt)}: it serves another tokenizer, "
+            "or adds special tokens of its own; check --model against the served one"
+        )
+    ids = answer.token_ids or recovery.ids(answer.tokens, answer.text)
+    if ids is None or len(ids) != len(answer.tokens):
+        raise UserError(
+            f"{where} gives no token ids, and they cannot be told from its token strings with the tokenizer of "
+            f"{tokenizer.name!r}; check that it serves this model, or use a server that has return_token_ids, "
+            "such as vLLM's"
+        )
+    if answer.token_ids is not None:
+        # Known to honour stop_token_ids, so the turn can end where the chat template ends it and nowhere else.
+        abilities = replace(abilities, further={"ignore_eos": True} | dict(abilities.further))
+    _check_distribution(server, abilities, sampling, (*prompt, *ids[: _least_sure(answer)]))
+    scoring = _scoring(server, abilities, (*prompt, *ids))
+    return replace(abilities, scoring=scoring, max_context=_context(server, tokenizer, max_context))
+
+
+def score_body(ids: Sequence[int], abilities: Abilities) -> dict[str, Any]:
+    """Body of a request for the log-probs of ``ids``.
+
+    Raises:
+        UserError: the server gives none.
+    """
+    if abilities.scoring is None:
+        raise UserError(
+            "this server gives no log-probs of a given text (neither prompt_logprobs nor echo); score with "
+            "--engine transformers, or with `mindgap-data score` afterwards"
+        )
+    asked: dict[str, Any] = {"prompt_logprobs": 0} if abilities.scoring == "prompt_logprobs" else {"echo": True}
+    return abilities.draw_body(Sampling(), ids, 1, _PROBE_SEED) | asked
+
+
+def score_logprobs(choice: Choice, ids: Sequence[int], abilities: Abilities) -> list[float] | None:
+    """Log-probs of ``ids``, one each (0 for the first, which has none), or None when they are not in the answer."""
+    try:
+        if abilities.scoring == "prompt_logprobs":
+            given = choice.prompt_logprobs or []
+            if len(given) != len(ids):
+                return None
+            return [0.0, *(float(given[i][str(ids[i])]["logprob"]) for i in range(1, len(ids)))]
+        if len(choice.logprobs) not in (len(ids), len(ids) + 1):
+            return None
+        if choice.token_ids and len(choice.token_ids) >= len(ids) and choice.token_ids[: len(ids)] != tuple(ids):
+            return None
+        return [0.0, *(float(value) for value in choice.logprobs[1 : len(ids)])]  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _context(server: Server, tokenizer: ChatTokenizer, max_context: int | None) -> int:
+    """Longest prompt + response: the user's word, cut to the server's, which needs one token to answer a score."""
+    listed = [getattr(model, "max_model_len", None) for model in server.models() if model.id == server.model]
+    known = [length - 1 for length in listed if isinstance(length, int)]
+    if max_context is not None:
+        known.append(max_context)
+    if not known:
+        own = getattr(tokenizer.hf, "model_max_length", None)
+        if not isinstance(own, int) or own > 2**31:
+            raise UserError(f"{server.base_url} does not say how long a context it serves; pass --max-context N")
+        known.append(own)
+    return min(known)
+
+
+def _variants(tokenizer: ChatTokenizer, extra: Mapping[str, Any]) -> Iterator[Abilities]:
+    """Ways to ask, the most exact first."""
+    exact = {
+        "stop_token_ids": list(tokenizer.end_ids),
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+        "add_special_tokens": False,
+        "return_token_ids": True,
+        "return_tokens_as_token_ids": True,
+    }
+    for takes_ids in (True, False):
+        yield Abilities(takes_ids, True, exact | dict(extra), tokenizer.decode)
+        yield Abilities(takes_ids, True, dict(extra), tokenizer.decode)
+        yield Abilities(takes_ids, False, dict(extra), tokenizer.decode)
+
+
+def _first_accepted(
+    server: Server, tokenizer: ChatTokenizer, extra: Mapping[str, Any], prompt: Sequence[int]
+) -> tuple[Abilities, Choice]:
+    refusal = ""
+    for abilities in _variants(tokenizer, extra):
+        try:
+            return abilities, server.ask(abilities.draw_body(Sampling(), prompt, _PROBE_TOKENS, _PROBE_SEED))
+        except RequestRefusedError as error:
+            refusal = str(error)
+    raise UserError(
+        f"{server.base_url} refuses a plain completion with log-probs: {refusal}; "
+        "use a server that gives them, such as vLLM's, or --engine transformers"
+    )
+
+
+def _least_sure(answer: Choice) -> int:
+    """The position at which the model was least sure, as far as the answer tells."""
+    tops = [value if value is not None else 0.0 for value in answer.top] or [0.0]
+    return tops.index(min(tops))
+
+
+def _check_distribution(server: Server, abilities: Abilities, sampling: Sampling, prompt: Sequence[int]) -> None:
+    """That every setting away from the model's distribution shows in the log-probs.
+
+    Sends one token's worth with the setting at an extreme: log-probs of the distribution sampled from must move.
+    """
+    changed = [name for name in _EXTREME if getattr(sampling, name) != getattr(Sampling(), name)]
+    if not changed:
+        return
+    plain = _top(server, abilities, Sampling(), prompt)
+    for name in changed:
+        option = f"--{name.replace('_', '-')}"
+        if name in ("top_k", "min_p", "repetition_penalty") and not abilities.takes_sampling:
+            raise UserError(f"{server.base_url} does not take {name}; leave {option} out, or use --engine transformers")
+        extreme = _top(server, abilities, replace(Sampling(), **{name: _EXTREME[name]}), prompt)
+        if plain is None or extreme is None or plain > _UNSURE:
+            raise UserError(
+                f"{server.base_url} does not show whether its log-probs follow {option}; use vLLM's server with "
+                f"--logprobs-mode processed_logprobs, {_FREE_DRAWS}"
+            )
+        if abs(extreme - plain) < _MOVED:
+            raise UserError(
+                f"{server.base_url} gives log-probs that do not follow {option}, so they are not those of what it "
+                f"draws; start vLLM's server with --logprobs-mode processed_logprobs, {_FREE_DRAWS}"
+            )
+
+
+def _top(server: Server, abilities: Abilities, sampling: Sampling, prompt: Sequence[int]) -> float | None:
+    """Log-prob of the likeliest token after ``prompt``, as the server gives it under ``sampling``."""
+    try:
+        answer = server.ask(abilities.draw_body(sampling, prompt, 1, _PROBE_SEED))
+    except RequestRefusedError:
+        return None
+    return answer.top[0] if answer.top else None
+
+
+def _scoring(server: Server, abilities: Abilities, ids: Sequence[int]) -> Literal["prompt_logprobs", "echo"] | None:
+    """How the server gives log-probs of a given text; text of our own tokenisation only, so it must take ids."""
+    if not abilities.takes_ids:
+        return None
+    ways: tuple[Literal["prompt_logprobs", "echo"], ...] = ("prompt_logprobs", "echo")
+    for way in ways:
+        able = replace(abilities, scoring=way)
+        try:
+            answer = server.ask(score_body(ids, able))
+        except RequestRefusedError:
+            continue
+        if score_logprobs(answer, ids, able) is not None:
+            return way
+    return None

@@ -1,0 +1,1 @@
+"""Benchmarks: drawing, metrics, comparison of two runs."""

@@ -1,0 +1,1 @@
+"""Rows: where they come from, their shapes, and the files they are written to."""

@@ -1,0 +1,138 @@
+"""The tokenizer as a chat sees it: prompts, responses, and the token that ends a turn, template by template."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindgap_data.errors import UserError
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.record import decoding_error
+from tiny import CHATML
+
+LLAMA3 = (
+    "{{ '<|begin|>' }}{% for message in messages %}<|head|>{{ message['role'] }}<|/head|>\n\n"
+    "{{ message['content'] | trim }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|head|>assistant<|/head|>\n\n{% endif %}"
+)
+# Ends an assistant's turn with nothing of its own.
+BARE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+# White space between the text and the token that ends the turn.
+SPACED = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }} <|eot|>{% endfor %}"
+STRICT = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns here') }}{% endif %}" + CHATML
+
+SPECIAL = ["<|im_start|>", "<|im_end|>", "<|begin|>", "<|head|>", "<|/head|>", "<|eot|>", "<|end|>"]
+TALK = [{"role": "user", "content": "Hi <b>é</b>"}]
+
+
+def tokenizer(template, eos="<|end|>"):
+    """Bytes 0..255, then the special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(SPECIAL)
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=eos, additional_special_tokens=SPECIAL)
+    made.chat_template = template
+    return made
+
+
+def chat(template, eos="<|end|>", extra=()):
+    return ChatTokenizer(tokenizer(template, eos), "tiny", extra)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [(CHATML, "<|im_end|>"), (LLAMA3, "<|eot|>"), (BARE, "<|end|>"), (SPACED, "<|eot|>"), (STRICT, "<|im_end|>")],
+    ids=["chatml", "llama3", "bare", "spaced", "strict"],
+)
+def test_the_token_that_ends_a_turn_is_the_templates_else_the_tokenizers(template, end):
+    made = chat(template)
+    assert made.hf.convert_ids_to_tokens(made.end_id) == end
+    assert made.end_ids == (made.end_id,)
+
+
+def test_further_end_ids_of_the_generation_config_count_too():
+    made = chat(CHATML)
+    more = chat(CHATML, extra=(made.end_id, 3))
+    assert more.end_ids == (made.end_id, 3)
+    assert more.response_text((104 - 33, 3)) == more.response_text((104 - 33, made.end_id)) == "h"
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (CHATML, "<|im_start|>user\nHi <b>é</b><|im_end|>\n<|im_start|>assistant\n"),
+        (LLAMA3, "<|begin|><|head|>user<|/head|>\n\nHi <b>é</b><|eot|><|head|>assistant<|/head|>\n\n"),
+        (BARE, "user: Hi <b>é</b>\nassistant: "),
+    ],
+    ids=["chatml", "llama3", "bare"],
+)
+def test_a_prompt_is_the_template_with_the_assistants_header_and_nothing_added(template, text):
+    made = chat(template)
+    assert made.prompt_text(TALK) == text
+    assert made.decode(made.prompt_ids(TALK)) == text
+    # What transformers itself makes of the conversation, ids and all.
+    wanted = made.hf.apply_chat_template(TALK, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+    assert list(made.prompt_ids(TALK)) == wanted
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA3, BARE], ids=["chatml", "llama3", "bare"])
+@given(text=st.text(st.characters(codec="utf-8"), max_size=30))
+def test_a_response_decodes_to_its_text_and_ends_its_turn(template, text):
+    made = CACHE.setdefault(template, chat(template))
+    if any(token in text for token in SPECIAL):
+        return
+    ids = made.response_ids(text)
+    assert ids[-1] == made.end_id
+    assert made.response_text(ids) == text
+    assert made.response_text(ids[:-1]) == text
+    assert decoding_error(ids, text, made.end_ids, made.decode) is None
+
+
+CACHE: dict[str, ChatTokenizer] = {}
+
+
+def test_an_end_token_within_a_response_is_shown():
+    made = chat(CHATML)
+    ids = (*made.response_ids("a")[:-1], made.end_id, *made.response_ids("b"))
+    assert made.response_text(ids) == "a<|im_end|>b"
+
+
+def test_fingerprints_are_of_vocabulary_and_template():
+    assert chat(CHATML).fingerprint == chat(LLAMA3).fingerprint
+    assert chat(CHATML).template != chat(LLAMA3).template
+    assert chat(CHATML).template == chat(CHATML + "\n").template
+
+
+@pytest.mark.parametrize("template", [None, " \n"])
+def test_no_chat_template(template):
+    with pytest.raises(UserError) as error:
+        chat(template)
+    assert error.value.message == (
+        "tiny: the tokenizer has no chat template; pass one with --chat-template FILE, "
+        "or use the model's instruct version"
+    )
+
+
+def test_a_template_that_ends_no_turn_and_no_eos_token():
+    with pytest.raises(UserError) as error:
+        chat(BARE, eos=None)
+    assert error.value.message == "tiny: the chat template ends no turn and the tokenizer has no eos token"
+
+
+def test_a_conversation_the_template_refuses():
+    with pytest.raises(UserError) as error:
+        chat(STRICT).prompt_ids([{"role": "system", "content": "Be brief."}, *TALK])
+    assert error.value.message == "tiny: the chat template refuses this conversation: no system turns here"
+
+
+def test_a_template_with_a_syntax_error():
+    with pytest.raises(UserError) as error:
+        chat("{% for message in messages %}")
+    assert error.value.message.startswith("tiny: the chat template refuses this conversation: ")
