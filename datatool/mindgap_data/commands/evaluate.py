@@ -107,6 +107,8 @@ def command(context: click.Context, /, **options: Any) -> None:
         raise UserError("-o is missing: name a folder to keep the generations and figures in")
     if options["protocol"]:
         _apply_protocol(context, options)
+    if options["temperature"] == 0:
+        _draw_once(context, options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         summary = _evaluate(options)
@@ -127,6 +129,13 @@ def _apply_protocol(context: click.Context, options: dict[str, Any]) -> None:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"--protocol paper sets {option} to {value!r}; leave out {option}, or the protocol")
         options[name] = value
+
+
+def _draw_once(context: click.Context, options: dict[str, Any]) -> None:
+    given = context.get_parameter_source("samples") is not click.core.ParameterSource.DEFAULT
+    if given and options["samples"] > 1:
+        raise UserError("--temperature 0 draws the same response every time; use --samples 1, or a temperature")
+    options["samples"] = 1
 
 
 def _evaluate(options: dict[str, Any]) -> dict[str, Any]:

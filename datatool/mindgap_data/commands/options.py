@@ -129,10 +129,10 @@ def sampling_options(max_tokens: int) -> Callable[[F], F]:
         [
             click.option(
                 "--temperature",
-                type=click.FloatRange(min=0, min_open=True),
+                type=click.FloatRange(min=0),
                 default=1.0,
                 show_default=True,
-                help="Sampling temperature.",
+                help="Sampling temperature; 0 takes the likeliest token (evaluate only).",
             ),
             click.option(
                 "--top-p",

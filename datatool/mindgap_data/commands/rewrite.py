@@ -103,6 +103,8 @@ def command(**options: Any) -> None:
     """
     source = open_source(options["input"])
     policy, sampling = policy_from(options), sampling_from(options)
+    if sampling.temperature == 0:
+        raise UserError("--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1")
     paths = OutputPaths(options["output"] or _default_output(options["input"]))
     stages = _stages(options["stages"])
     guided = GuidedPrompt.from_file(options["guided_template"])

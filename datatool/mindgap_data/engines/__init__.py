@@ -11,7 +11,7 @@ from mindgap_data.policy.chat import ChatTokenizer
 class Sampling:
     """Every sampling parameter; all are always sent, so no server or generation_config.json fills in its own."""
 
-    temperature: float = 1.0  # > 0
+    temperature: float = 1.0  # 0: greedy, the likeliest token; log-probs are then those of temperature 1
     top_p: float = 1.0  # in (0, 1]
     top_k: int = 0  # 0: off
     min_p: float = 0.0  # 0: off

@@ -97,7 +97,8 @@ class TransformersEngine(Engine):
         prompts = torch.tensor([[pad] * (width - len(d.prompt_ids)) + list(d.prompt_ids) for d in draws], device=device)
         mask = torch.tensor([[0] * (width - len(d.prompt_ids)) + [1] * len(d.prompt_ids) for d in draws], device=device)
         steps = max(draw.max_tokens for draw in draws)
-        sampler = SeededSampler([draw.seed for draw in draws], steps, device)
+        greedy = self.sampling.temperature == 0
+        sampler = GreedySampler() if greedy else SeededSampler([draw.seed for draw in draws], steps, device)
         self.model.generate(
             input_ids=prompts,
             attention_mask=mask,
@@ -121,17 +122,13 @@ class TransformersEngine(Engine):
         return [Scores(tuple(row)) for row in response_logprobs(self.model, rows)]
 
 
-class SeededSampler:
-    """A transformers logits processor that draws each row's next token and remembers its log-prob.
+class GreedySampler:
+    """A transformers logits processor that takes each row's likeliest token and remembers its log-prob.
 
-    Placed last, it sees the processed scores; its log-probs are of exactly the distribution it draws from.
+    Placed last, it sees the processed scores; the log-probs are of exactly that distribution.
     """
 
-    def __init__(self, seeds: Sequence[int], steps: int, device: Any) -> None:
-        import torch
-
-        uniforms = np.stack([np.random.Generator(np.random.Philox(seed)).random(steps) for seed in seeds], axis=1)
-        self._uniforms = torch.from_numpy(uniforms).to(device)  # [steps, rows], float64
+    def __init__(self) -> None:
         self._ids: list[Any] = []
         self._logprobs: list[Any] = []
 
@@ -140,10 +137,7 @@ class SeededSampler:
         import torch
 
         logprobs = torch.log_softmax(scores.float(), dim=-1)
-        cumulative = torch.cumsum(logprobs.double().exp(), dim=-1)
-        threshold = self._uniforms[len(self._ids)][:, None] * cumulative[:, -1:]
-        # right=True: the first token whose cumulative probability exceeds the threshold, never one of probability 0.
-        drawn = torch.searchsorted(cumulative, threshold, right=True).clamp_(max=scores.shape[-1] - 1)
+        drawn = self._choose(logprobs)
         self._ids.append(drawn[:, 0])
         self._logprobs.append(logprobs.gather(1, drawn)[:, 0])
         return torch.full_like(scores, float("-inf")).scatter_(1, drawn, 0.0)
@@ -154,6 +148,29 @@ class SeededSampler:
 
         return torch.stack(self._ids, 1).tolist(), torch.stack(self._logprobs, 1).tolist()
 
+    def _choose(self, logprobs: Any) -> Any:
+        """Log-probs [rows, vocabulary] in, the token of each row [rows, 1] out."""
+        return logprobs.argmax(dim=-1, keepdim=True)
+
+
+class SeededSampler(GreedySampler):
+    """Draws each row's next token from the processed distribution instead, by a stream of uniforms of its own."""
+
+    def __init__(self, seeds: Sequence[int], steps: int, device: Any) -> None:
+        import torch
+
+        super().__init__()
+        uniforms = np.stack([np.random.Generator(np.random.Philox(seed)).random(steps) for seed in seeds], axis=1)
+        self._uniforms = torch.from_numpy(uniforms).to(device)  # [steps, rows], float64
+
+    def _choose(self, logprobs: Any) -> Any:
+        import torch
+
+        cumulative = torch.cumsum(logprobs.double().exp(), dim=-1)
+        threshold = self._uniforms[len(self._ids)][:, None] * cumulative[:, -1:]
+        # right=True: the first token whose cumulative probability exceeds the threshold, never one of probability 0.
+        return torch.searchsorted(cumulative, threshold, right=True).clamp_(max=logprobs.shape[-1] - 1)
+
 
 def _warpers(sampling: Sampling, prompt_mask: Any) -> list[Any]:
     """The processed distribution, in transformers' own order and by its own classes."""
@@ -163,7 +180,7 @@ def _warpers(sampling: Sampling, prompt_mask: Any) -> list[Any]:
     if sampling.repetition_penalty != 1.0:
         penalty = hf.RepetitionPenaltyLogitsProcessor(penalty=sampling.repetition_penalty)
         warpers.append(_WithoutPadding(penalty, prompt_mask))
-    if sampling.temperature != 1.0:
+    if sampling.temperature not in (0.0, 1.0):
         warpers.append(hf.TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k > 0:
         warpers.append(hf.TopKLogitsWarper(top_k=sampling.top_k))

@@ -176,6 +176,20 @@ def test_the_papers_protocol(model: Path, bench: Path, tmp_path: Path) -> None:
         assert len(row["draws"]) == 16
 
 
+def test_greedy_decoding_draws_once_and_ignores_the_seed(model: Path, bench: Path, tmp_path: Path) -> None:
+    texts = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        arguments = ["evaluate", bench, "--model", model, "--max-tokens", 24, "--verifier", "letters:holds", "--quiet"]
+        arguments += ["--workers", 1, "--temperature", 0, "--seed", seed, "-o", folder]
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        assert json.loads((folder / "summary.json").read_text())["settings"]["samples"] == 1
+        texts.append([draw["text"] for row in read(folder / "generations.jsonl") for draw in row["draws"]])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == len(LETTERS)
+
+
 def test_a_prompt_too_long_for_the_context_fails_apart(model: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "b.jsonl", [LETTERS[0], {"id": "long", "question": "Say " * 200, "answer": "a"}])
     code, output, _ = run(model, path, "-o", tmp_path / "out", "--max-context", 128)
@@ -276,6 +290,10 @@ def test_bad_input_is_one_line(model: Path, bench: Path, tmp_path: Path) -> None
         (
             [bench, "--protocol", "paper", "--temperature", 0.7, "-o", tmp_path / "out"],
             "--protocol paper sets --temperature to 1.0; leave out --temperature, or the protocol",
+        ),
+        (
+            [bench, "--temperature", 0, "--samples", 4, "-o", tmp_path / "out"],
+            "--temperature 0 draws the same response every time; use --samples 1, or a temperature",
         ),
         ([bench, "-o", bench / "out"], f"{bench}/out: the folder cannot be made: Not a directory"),
     ]

@@ -243,6 +243,10 @@ def test_a_ten_megabyte_row_costs_that_row_only(model: Path, tmp_path: Path) -> 
         ),
         (["--engine", "openai"], "--engine openai needs --base-url, for example --base-url http://localhost:8000/v1"),
         (["--recipe", "none.yaml"], "none.yaml: the recipe cannot be read: No such file or directory"),
+        (
+            ["--temperature", "0"],
+            "--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1",
+        ),
         (["--device", "cuda"], "--device cuda: torch sees no CUDA device here; use --device cpu"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -198,3 +198,13 @@ def test_an_adapter_changes_draws_and_scores(folder: Path, tmp_path: Path) -> No
         plain = response_logprobs(load_model(ModelSpec(model=str(folder))), [row])[0]
     assert got == pytest.approx([full[2 + t, token].item() for t, token in enumerate(row[1])], abs=1e-5)
     assert got != pytest.approx(plain, abs=1e-3)
+
+
+def test_greedy_takes_the_likeliest_token_and_gives_its_log_prob_at_temperature_one(folder: Path) -> None:
+    engine = engine_of(folder, Sampling(temperature=0.0))
+    draws = draws_of(engine, copies=2)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    for draw, completion in zip(draws, draw_all(engine, draws), strict=True):
+        expected = processed_logits(reference, draw.prompt_ids, completion.token_ids, Sampling())
+        assert completion.token_ids == tuple(expected.argmax(-1).tolist())
+        assert completion.logprobs == pytest.approx(expected.max(-1).values.tolist(), abs=2e-5)
