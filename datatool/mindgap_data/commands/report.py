@@ -60,11 +60,11 @@ def command(
     from mindgap_data.report.build import build_report
     from mindgap_data.report.page import write_page
     from mindgap_data.report.tokenizers import open_pieces
-    from mindgap_data.report.training import read_curves
+    from mindgap_data.report.training import read_training_run
 
-    curves = read_curves(trainer_state) if trainer_state else None
+    run = read_training_run(trainer_state) if trainer_state else None
     pieces, note = open_pieces(file, tokenizer)
-    report = build_report(file, Settings(**options), pieces, max_rows, curves)
+    report = build_report(file, Settings(**options), pieces, max_rows, run)
     with AtomicWriter(output) as writer:
         write_page(writer, f"mindgap: {file.name}", report.summary, report.rows)
         writer.finish()

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data import __version__
+from mindgap_data.checks.finding import Finding
+from mindgap_data.checks.training import run_findings
 from mindgap_data.gap.figures import Settings, as_json
 from mindgap_data.gap.measure import FileGap, measure
 from mindgap_data.gap.rows import GapRow
 from mindgap_data.record import TIERS
-from mindgap_data.report.findings import Finding, data_findings, training_findings
+from mindgap_data.report.findings import data_findings
 from mindgap_data.report.histograms import histograms, scatter
 from mindgap_data.report.page import ROWS_PER_BLOCK
 from mindgap_data.report.pieces import TokenPieces
 from mindgap_data.report.rows import CODE_LOW, CODE_STEP, MAX_TEXT, MAX_TOKENS, RowCollection, collect_rows
-from mindgap_data.report.training import Curves, curves_json
+from mindgap_data.report.training import TrainingRun, curves_json
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Report:
 
 
 def build_report(
-    path: Path, settings: Settings, pieces: TokenPieces | None, max_rows: int, curves: Curves | None
+    path: Path, settings: Settings, pieces: TokenPieces | None, max_rows: int, run: TrainingRun | None
 ) -> Report:
     """Read ``path`` once and make the page's data.
 
@@ -39,7 +41,7 @@ def build_report(
         settings: clip and bootstrap of the figures.
         pieces: cuts texts into tokens; without it the page shows token log-weights as a strip.
         max_rows: how many rows the page may list.
-        curves: of a training run on the file.
+        run: a training run on the file.
 
     Raises:
         UserError: at the first row that cannot be used.
@@ -52,7 +54,7 @@ def build_report(
 
     gap = measure(path, settings, rows)
     findings = data_findings(gap, collection)
-    training = training_findings(curves) if curves else []
+    training = run_findings(run.logs) if run else []
     index, shown = _index(collection)
     total = len(gap.sums.tier)
     summary = {
@@ -76,7 +78,7 @@ def build_report(
             "block": ROWS_PER_BLOCK,
         },
         "code": {"low": CODE_LOW, "step": CODE_STEP},
-        "training": {"curves": curves_json(curves), "findings": [asdict(f) for f in training]} if curves else None,
+        "training": {"curves": curves_json(run.curves), "findings": [asdict(f) for f in training]} if run else None,
     }
     return Report(gap, (*findings, *training), summary, shown)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindgap_data.checks.training import TrainingLog
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS
 
@@ -30,13 +31,26 @@ class Curve:
 Curves = dict[str, dict[str, Curve]]  # metric -> group ("all", a tier, or "run" for the trainer's own)
 
 
-def read_curves(path: Path) -> Curves:
-    """Curves of a run.
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a trainer logged."""
+
+    curves: Curves
+    logs: tuple[TrainingLog, ...]  # of the training steps, without evaluations
+
+
+def read_training_run(path: Path) -> TrainingRun:
+    """The log of a training run.
 
     Raises:
-        UserError: the file cannot be read or is no trainer state.
+        UserError: the file cannot be read or is not a trainer state.
     """
     history = _history(path)
+    logs = tuple(TrainingLog.of(int(entry["step"]), entry) for entry in history if "loss" in entry)
+    return TrainingRun(_curves(path, history), logs)
+
+
+def _curves(path: Path, history: list[dict[str, Any]]) -> Curves:
     curves: Curves = {}
     for metric in TRAINER_METRICS:
         _add(curves, metric, "run", history, metric)

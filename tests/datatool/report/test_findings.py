@@ -7,9 +7,8 @@ from mindgap_data.gap.figures import Settings, gap_figures
 from mindgap_data.gap.measure import FileGap
 from mindgap_data.gap.rows import GapRow
 from mindgap_data.gap.sums import reduce_rows
-from mindgap_data.report.findings import data_findings, training_findings
+from mindgap_data.report.findings import data_findings
 from mindgap_data.report.rows import RowCollection
-from mindgap_data.report.training import Curve
 
 
 def rows_of(tier, count, chosen=-0.5, behavior=-0.5, expert=-1.0, spread=0.0, seed=0):
@@ -54,14 +53,14 @@ NARROWED = ("good", "Rewriting narrowed the policy gap")
         (
             rows_of("expert", 36) + rows_of("self", 4),
             None,
-            [("bad", "Few rows were rewritten"), NARROWED],
+            [("warn", "Few rows were rewritten"), NARROWED],
         ),
         # A plain SFT file, scored: there is no rewriting to judge.
-        (rows_of("expert", 40), None, [("bad", "Few rows were rewritten")]),
+        (rows_of("expert", 40), None, [("warn", "Few rows were rewritten")]),
         (
-            rows_of("expert", 24) + rows_of("self", 16),
+            rows_of("expert", 32) + rows_of("self", 8),
             None,
-            [("warn", "Few rows were rewritten"), NARROWED],
+            [NARROWED],
         ),
         (
             rows_of("self", 20) + rows_of("self", 20, expert=None),
@@ -72,7 +71,7 @@ NARROWED = ("good", "Rewriting narrowed the policy gap")
             rows_of("self", 20) + rows_of("guided", 20, chosen=-3.0, behavior=-3.0, expert=-4.0, spread=1.5),
             None,
             [
-                ("bad", "High weight variance in the guided tier"),
+                ("warn", "High weight variance in the guided tier"),
                 ("warn", "Much of the guided tier is clipped"),
                 NARROWED,
             ],
@@ -135,40 +134,3 @@ def test_no_difference_is_called_none():
 
 def test_a_handful_of_rows_says_nothing_of_the_gap():
     assert titles(rows_of("self", 9)) == []
-
-
-def curve(values):
-    return Curve(tuple(range(len(values))), tuple(values))
-
-
-FLAT = curve([1.0] * 20)
-
-
-@pytest.mark.parametrize(
-    ("curves", "expected"),
-    [
-        (
-            {"loss": {"run": FLAT}, "nll": {"all": FLAT}, "grad_norm": {"run": FLAT}},
-            [("good", "Training looks steady")],
-        ),
-        ({"loss": {"run": curve([1.0, float("nan"), 1.0])}}, [("bad", "loss is not finite")]),
-        ({"grad_norm": {"run": curve([1.0] * 19 + [11.0])}}, [("warn", "Gradient norm spikes")]),
-        (
-            {"nll": {"all": curve(np.linspace(1, 1.5, 20)), "guided": curve(np.linspace(1, 2, 20))}},
-            [("bad", "NLL rises in training"), ("warn", "NLL rises in training in the guided tier")],
-        ),
-        (
-            {"ess": {"all": curve(np.linspace(1, 0.1, 20)), "self": curve(np.linspace(1, 0.1, 20))}},
-            [("warn", "Effective sample size collapses in the self tier")],
-        ),
-        # Too few steps to speak of a trend.
-        ({"nll": {"all": curve([1.0, 2.0, 3.0])}}, [("good", "Training looks steady")]),
-    ],
-)
-def test_training_findings(curves, expected):
-    assert [(f.severity, f.title) for f in training_findings(curves)] == expected
-
-
-def test_every_fault_comes_with_advice():
-    found = training_findings({"loss": {"run": curve([float("inf")])}})
-    assert all(f.advice for f in found if f.severity != "good")

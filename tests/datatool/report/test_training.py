@@ -6,7 +6,7 @@ import math
 import pytest
 
 from mindgap_data.errors import UserError
-from mindgap_data.report.training import MAX_POINTS, Curve, curves_json, read_curves
+from mindgap_data.report.training import MAX_POINTS, Curve, curves_json, read_training_run
 
 HISTORY = [
     {"step": 1, "loss": 2.0, "grad_norm": 1.0, "mindgap/all/nll": 1.5, "mindgap/self/ess": 1.0},
@@ -24,7 +24,7 @@ def write(tmp_path, value):
 
 
 def test_curves_by_metric_and_group(tmp_path):
-    curves = read_curves(write(tmp_path, {"log_history": HISTORY}))
+    curves = read_training_run(write(tmp_path, {"log_history": HISTORY})).curves
     assert curves["nll"] == {"all": Curve((1, 2), (1.5, 1.4))}
     assert curves["ess"] == {"self": Curve((1, 2), (1.0, 0.9))}
     assert curves["eval_loss"] == {"run": Curve((2,), (1.9,))}
@@ -34,7 +34,7 @@ def test_curves_by_metric_and_group(tmp_path):
 
 
 def test_what_is_not_finite_is_null_for_the_page(tmp_path):
-    page = curves_json(read_curves(write(tmp_path, {"log_history": HISTORY})))
+    page = curves_json(read_training_run(write(tmp_path, {"log_history": HISTORY})).curves)
     assert page["loss"] == {"run": [[1, 2], [2.0, None]]}
 
 
@@ -62,5 +62,5 @@ def test_long_curves_are_thinned():
 def test_a_file_that_is_no_trainer_state_gets_one_line(tmp_path, content, message):
     path = tmp_path / "trainer_state.json" if content is None else write(tmp_path, content)
     with pytest.raises(UserError) as error:
-        read_curves(path)
+        read_training_run(path)
     assert error.value.message == f"{path}: {message}"
