@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint unit e2e test-newest schema clean
+.PHONY: help demo smoke test lint unit e2e docs docs-check docs-update test-newest schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,7 +29,7 @@ help:  ## this list
 
 .venv/.dev: .venv/.data
 	$(PIP) '$(AXOLOTL)'
-	$(PIP) -e '.[transformers,gguf,openai,datasets,test]'
+	$(PIP) -e '.[transformers,gguf,openai,datasets,test,docs]'
 	@touch $@
 
 # vLLM pins other versions than Axolotl, so it has an environment of its own. Its CPU build comes with
@@ -61,9 +61,9 @@ runs/demo/rewritten.jsonl: .venv/.data $(WORD_PROBLEMS)
 smoke: .venv/.dev .cache/SmolLM2-135M-Instruct runs/demo/rewritten.jsonl  ## train the CPU recipe on the demo's output and print its metrics
 	AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 $(BIN)/axolotl train recipes/cpu-smoke.yaml --launcher python
 
-test: lint unit e2e  ## everything CI runs
+test: lint docs unit e2e  ## everything CI runs
 
-lint: .venv/.dev  ## ruff and mypy
+lint: .venv/.dev docs-check  ## ruff, mypy, and what the documentation shows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -73,6 +73,19 @@ unit: .venv/.dev  ## fast tests
 
 e2e: .venv/.dev .venv-vllm/.done  ## real models, vLLM, Axolotl, Chromium, run as a user would
 	$(BIN)/python -m pytest -m e2e
+
+# Cog runs the commands the pages show and writes the references, from docs/shown.py.
+COG = $(BIN)/python -m cogapp -P -I docs -p 'import shown'
+PAGES = README.md docs/*.md
+
+docs: .venv/.dev  ## build the documentation site in .cache/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+docs-check: .venv/.dev  ## fail where outputs and references in the documentation have drifted from the program
+	$(COG) --check --diff $(PAGES)
+
+docs-update: .venv/.dev  ## write those outputs and references afresh
+	$(COG) -r $(PAGES)
 
 # Axolotl 0.20 and newer need Python 3.12, and pip takes a CUDA build of torch for it: 7.6 GB of packages.
 .venv-newest/.done: pyproject.toml

@@ -40,7 +40,7 @@ class GuidedPrompt:
             self._compiled = environment.from_string(template)
             trial = self._compiled.render(problem="P\x00", solution="S\x00", answer="A\x00")
         except TemplateSyntaxError as error:
-            raise UserError(f"{name}:{error.lineno}: {error.message}; see --guided-template in the README") from error
+            raise UserError(f"{name}:{error.lineno}: {error.message}; see `mindgap-data rewrite --help`") from error
         except TemplateError as error:
             raise UserError(f"{name}: {error}; it may use problem, solution and answer") from error
         if "P\x00" not in trial or "S\x00" not in trial:

@@ -1,4 +1,4 @@
-"""Every command has help with an example, answers fast, and has its place in the README."""
+"""Every command has help with an example, answers fast, and has its place in the reference."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mindgap_data.commands import SECTIONS, main
 
 COMMANDS = [name for commands in SECTIONS.values() for name in commands]
-README = (Path(__file__).parents[3] / "README.md").read_text()
+REFERENCE = (Path(__file__).parents[3] / "docs/cli.md").read_text()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -21,8 +21,8 @@ def test_has_help_and_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_is_in_the_readme(name: str) -> None:
-    assert f"mindgap-data {name} " in README
+def test_is_in_the_reference(name: str) -> None:
+    assert f"\n### mindgap-data {name}\n" in REFERENCE
 
 
 @pytest.mark.parametrize("name", COMMANDS)
