@@ -19,10 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.head import Head
-from mindgap_axolotl.loss import weighted_nll
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
+from mindgap_loss import Head, LossOptions, TokenFields, weighted_nll
+from mindgap_loss.weights import weigh
 
 VARIANTS = ("naive", "mindgap")
 # CPU time over all threads says more than the clock on a machine that others use too.
@@ -105,7 +103,7 @@ def naive(hidden: Tensor, head: Head, targets: Tensor, fields: TokenFields, opti
     """The same loss on full logits, as the DFT losses of TRL and Axolotl compute theirs."""
     logits = torch.nn.functional.linear(hidden, head.weight)
     p = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    weights = token_weights(token_log_weights(p.detach(), fields, options), fields, options)
+    weights = weigh(p.detach(), fields, options).weights
     return -(weights * p).sum() / len(targets)
 
 

@@ -12,10 +12,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
-from mindgap_axolotl.head import final_hidden_states, head_of
-from mindgap_axolotl.loss import log_probs, weighted_nll
-from mindgap_axolotl.options import TIERS, LossOptions
-from mindgap_axolotl.weights import TokenFields
+from mindgap_data.record import TIERS
+from mindgap_loss import LossOptions, TokenFields, check_head, final_hidden_states, head_of, log_probs, weighted_nll
 
 Row = dict[str, Any]
 
@@ -57,7 +55,12 @@ class WeightedTrainer(Trainer):
         self, model: Any, inputs: Row, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The weighted loss over the trained tokens of the global batch."""
-        hidden = final_hidden_states(model, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        hidden, last_logits = final_hidden_states(
+            model, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+        )
+        head = head_of(model)
+        if self.state.global_step == 0:
+            check_head(model, head, hidden[:, -1], last_logits)
         trained = inputs["labels"][:, 1:] != -100
         targets, states = inputs["labels"][:, 1:][trained], hidden[:, :-1][trained]
         sample = torch.arange(len(trained), device=trained.device)[:, None].expand_as(trained)[trained]
@@ -68,9 +71,9 @@ class WeightedTrainer(Trainer):
             sample=sample,
         )
         if not model.training:
-            loss = -log_probs(states, head_of(model), targets, self.options.chunk_tokens).mean()
+            loss = -log_probs(states, head, targets, self.options.chunk_tokens).mean()
             return (loss, {}) if return_outputs else loss
-        return weighted_nll(states, head_of(model), targets, fields, self.options, num_items_in_batch).loss
+        return weighted_nll(states, head, targets, fields, self.options, num_items_in_batch).loss
 
 
 def main(model_name: str, data: str, output: str) -> WeightedTrainer:

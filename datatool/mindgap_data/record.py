@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA_VERSION = 1
-TIERS = ("self", "guided", "expert")
 Tier = Literal["self", "guided", "expert"]
+TIERS: tuple[Tier, ...] = ("self", "guided", "expert")
 
 # float32 log-probs of a near-certain token come out a rounding error above 0.
 LOGPROB_SLACK = 1e-4

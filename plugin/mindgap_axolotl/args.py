@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mindgap_axolotl.options import LossOptions
+from mindgap_loss.options import LossOptions
 
 
 class AlarmOptions(BaseModel):

@@ -9,7 +9,7 @@ from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
 from mindgap_axolotl.args import AlarmOptions
-from mindgap_axolotl.options import TIERS
+from mindgap_data.record import TIERS
 
 LOG = get_logger(__name__)
 REWRITTEN = ("self", "guided")

@@ -10,8 +10,8 @@ from axolotl.utils.collators import (
     V2BatchSamplerDataCollatorForSeq2Seq,
 )
 
-from mindgap_axolotl.weights import EXPERT
 from mindgap_data.errors import UserError
+from mindgap_loss.weights import EXPERT
 
 LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
 COLUMNS = ("tier", *LOGPROB_COLUMNS)

@@ -8,10 +8,9 @@ import numpy as np
 from jinja2 import TemplateError
 
 from mindgap_axolotl.args import MindGapOptions
-from mindgap_axolotl.options import TIERS
-from mindgap_axolotl.weights import EXPERT, missing_log_probs
 from mindgap_data.errors import UserError
-from mindgap_data.record import record_error
+from mindgap_data.record import TIERS, record_error
+from mindgap_loss.weights import EXPERT, missing_log_probs
 
 IGNORED = -100
 # A row with any of these and no response_token_ids is a broken record, not a plain SFT row.

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.head import causal_lm_of, head_of
-from mindgap_axolotl.loss import LossOutput, log_probs, weighted_nll
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
 from mindgap_data.errors import UserError
+from mindgap_data.policy.head import causal_lm_of, check_head, final_hidden_states, head_of
+from mindgap_loss.loss import LossOutput, log_probs, weighted_nll
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields, weigh
 
 PROBE_TOKENS = 8
-PROBE_TOLERANCE = 0.05  # nats; a wrong scale or soft cap is off by far more, bfloat16 by less
 
 
 class MicroBatch:
@@ -92,12 +91,12 @@ def _loss(causal_lm: Any, batch: MicroBatch, options: LossOptions, inputs: dict[
         batch.output = weighted_nll(hidden, head, batch.targets, batch.fields, options, denominator)
     else:
         found = log_probs(hidden, head, batch.targets, options.chunk_tokens)
-        raw = token_log_weights(found, batch.fields, options)
-        batch.output = LossOutput(-found.sum() / denominator, found, raw, token_weights(raw, batch.fields, options))
+        weighed = weigh(found, batch.fields, options)
+        batch.output = LossOutput(-found.sum() / denominator, found, weighed.log_weights, weighed.weights)
     return batch.output.loss
 
 
-def check_head(model: Any) -> None:
+def probe_head(model: Any) -> None:
     """Compare the head with the model's own logits on a few tokens: a loss on the wrong logits must not be trained.
 
     Only for a model whose weights are whole on this process (not FSDP, not ZeRO-3).
@@ -106,21 +105,12 @@ def check_head(model: Any) -> None:
         UserError: they differ.
     """
     causal_lm = causal_lm_of(model)
-    device = causal_lm.get_input_embeddings().weight.device
-    ids = torch.arange(PROBE_TOKENS, device=device)[None]
+    ids = torch.arange(PROBE_TOKENS, device=causal_lm.get_input_embeddings().weight.device)[None]
     training = causal_lm.training
     causal_lm.eval()
     try:
         with torch.no_grad():
-            logits = causal_lm(input_ids=ids, use_cache=False).logits[0, :-1].float()
-            hidden = causal_lm.base_model(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state[0, :-1]
-            ours = log_probs(hidden, head_of(causal_lm), ids[0, 1:])
+            hidden, own_logits = final_hidden_states(causal_lm, input_ids=ids, use_cache=False)
+            check_head(causal_lm, head_of(causal_lm), hidden[:, -1], own_logits)
     finally:
         causal_lm.train(training)
-    theirs = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-    difference = float((ours.float() - theirs).abs().max())
-    if not difference <= PROBE_TOLERANCE * max(1.0, float(theirs.abs().max()) / 10):
-        raise UserError(
-            f"{type(causal_lm).__name__} does more between its hidden states and its logits than the mindgap plugin "
-            f"knows of (log-probs differ by {difference:.3g} nats); this architecture is not supported"
-        )

@@ -7,10 +7,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.loss import LossOutput
-from mindgap_axolotl.options import TIERS, LossOptions
-from mindgap_axolotl.weights import TokenFields, tier_sums
 from mindgap_data.importance import WeightSums, weight_sums
+from mindgap_data.record import TIERS
+from mindgap_loss.loss import LossOutput
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields, tier_sums
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from transformers import Trainer
 
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
-from mindgap_axolotl.forward import MicroBatch, check_head, teach_loss
+from mindgap_axolotl.forward import MicroBatch, probe_head, teach_loss
 from mindgap_axolotl.metrics import WeightMetrics
 from mindgap_data.errors import UserError
 
@@ -44,7 +44,7 @@ class WeightedLossMixin(Trainer):
         teach_loss(self.model, self.options)
         # Before FSDP and ZeRO have wrapped it, a model may be on no device or in parts.
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            check_head(self.model)
+            probe_head(self.model)
         self.train_metrics = WeightMetrics(self.options)
         self.eval_metrics = WeightMetrics(self.options)
         self._window = BatchWeights(self.args.device)

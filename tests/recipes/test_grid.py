@@ -47,9 +47,7 @@ def test_recipes_differ_in_data_loss_and_folders_alone(tmp_path: Path) -> None:
 
 
 def test_the_presets_are_the_plugins(tmp_path: Path) -> None:
-    options = pytest.importorskip(
-        "mindgap_axolotl.options", reason="the plugin's options need no Axolotl, only pydantic"
-    )
+    options = pytest.importorskip("mindgap_loss.options", reason="the plugin's options need no Axolotl, only pydantic")
     for preset in grid.PRESETS:
         assert options.LossOptions.model_validate({"preset": preset}).preset == preset
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mindgap_axolotl.head import Adapter, Head
-from mindgap_axolotl.weights import TokenFields
+from mindgap_data.policy.head import Adapter, Head
+from mindgap_loss.weights import TokenFields
 
 TIERS = ("self", "guided", "expert")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mindgap_data.engines import Completion, Draw, Engine, Request, Result, Sampling, Score, Scores
-from mindgap_data.engines.head import response_logprobs
+from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, load_model, weights_revision

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mindgap_data.commands import main
-from mindgap_data.engines.head import response_logprobs
+from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
 from mindgap_data.record import record_error
 from mindgap_data.rewrite.guided import GuidedPrompt

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
-from mindgap_data.engines.head import response_logprobs
+from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
 from tiny import save_tiny_model

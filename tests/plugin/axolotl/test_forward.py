@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from mindgap_axolotl.forward import MicroBatch, check_head, teach_loss
-from mindgap_axolotl.options import LossOptions
+from mindgap_axolotl.forward import MicroBatch, probe_head, teach_loss
 from mindgap_data.errors import UserError
+from mindgap_loss.options import LossOptions
 from tiny import save_tiny_model
 
 NAN = float("nan")
@@ -141,12 +141,12 @@ class ScaledLlama(LlamaForCausalLM):
 
 
 def test_unknown_logit_arithmetic_is_refused(model: Any) -> None:
-    check_head(model)
+    probe_head(model)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     torch.manual_seed(0)
     scaled = ScaledLlama(LlamaConfig(vocab_size=259, **small, initializer_range=0.3))
     with pytest.raises(UserError, match=r"^ScaledLlama does more between its hidden states and its logits than"):
-        check_head(scaled)
+        probe_head(scaled)
     assert scaled.training
 
 

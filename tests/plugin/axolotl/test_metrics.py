@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mindgap_axolotl.loss import LossOutput
 from mindgap_axolotl.metrics import WeightMetrics
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields, token_log_weights, token_weights
+from mindgap_loss.loss import LossOutput
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields, token_log_weights, token_weights
 
 OPTIONS = LossOptions()
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mindgap_axolotl.head import Adapter, Head
-from mindgap_axolotl.loss import log_probs, weighted_nll
-from mindgap_axolotl.options import LossOptions
+from mindgap_data.policy.head import Adapter, Head
+from mindgap_loss.loss import log_probs, weighted_nll
+from mindgap_loss.options import LossOptions
 from naive import naive_loss, naive_weights, problem
 
 LEVELS = ("token", "sequence", "geometric")
@@ -296,7 +296,7 @@ def test_a_second_backward_is_an_error_not_a_wrong_gradient():
     ("trained", "level", "passes"), [(False, "sequence", 1), (True, "token", 1), (True, "sequence", 2)]
 )
 def test_number_of_passes_over_the_vocabulary(monkeypatch, trained, level, passes):
-    from mindgap_axolotl.chunks import ChunkedLogits
+    from mindgap_loss.chunks import ChunkedLogits
 
     of, seen = problem(trained=trained), []
     plain = ChunkedLogits._logits

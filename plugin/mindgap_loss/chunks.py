@@ -1,12 +1,12 @@
 """Log-probs and their slopes a chunk of tokens at a time: the one place that holds logits. No autograd here."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.head import Head
+from mindgap_data.policy.head import Head
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -16,6 +16,29 @@ def uncompiled(function: Function) -> Function:
     return cast(Function, torch.compiler.disable(function))
 
 
+class Factors(NamedTuple):
+    """What logits are products of: hidden W^T + bias + low up^T.
+
+    Attributes:
+        hidden: [N, H], final hidden states.
+        low: [N, r], the inner activations of LoRA on the head; None without.
+        weight: W [V, H].
+        bias: [V], or None.
+        up: [V, r], LoRA's B times its scaling; None without.
+    """
+
+    hidden: Tensor
+    low: Tensor | None
+    weight: Tensor
+    bias: Tensor | None
+    up: Tensor | None
+
+    @classmethod
+    def of(cls, hidden: Tensor, head: Head) -> "Factors":
+        """Of hidden states [N, H] and a head with whole tensors."""
+        return cls(hidden, head.reduce(hidden), head.weight, head.total_bias(), head.up())
+
+
 class ChunkedLogits:
     """Logits of N tokens, ``chunk_tokens`` at a time, in buffers that every chunk uses again.
 
@@ -23,25 +46,20 @@ class ChunkedLogits:
     ``float_dtype`` (float32, or float64 for a float64 head).
 
     Args:
-        hidden: [N, H] final hidden states.
-        head: gathered head.
-        low: ``head.reduce(hidden)`` [N, r], or None without LoRA.
-        up: ``head.up()`` [V, r], or None without LoRA.
-        bias: ``head.total_bias()`` [V], or None.
+        factors: what the logits are products of.
+        head: their scale and soft cap are its.
         chunk_tokens: C.
     """
 
-    def __init__(
-        self, hidden: Tensor, head: Head, low: Tensor | None, up: Tensor | None, bias: Tensor | None, chunk_tokens: int
-    ) -> None:
+    def __init__(self, factors: Factors, head: Head, chunk_tokens: int) -> None:
+        hidden, weight = factors.hidden, factors.weight
         device = hidden.device.type
-        self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.weight.dtype
+        self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         self.float_dtype = torch.promote_types(self.dtype, torch.float32)
-        self.hidden, self.weight = hidden.detach().to(self.dtype), head.weight.detach().to(self.dtype)
-        self.low, self.up, self.bias = (None if x is None else x.detach().to(self.dtype) for x in (low, up, bias))
+        self.factors = Factors._make(None if x is None else x.detach().to(self.dtype) for x in factors)
         self.scale, self.softcap = head.scale, head.softcap
         self.count, self.size = hidden.shape[0], max(1, min(chunk_tokens, hidden.shape[0]))
-        self._product = hidden.new_empty((self.size, head.weight.shape[0]), dtype=self.dtype)
+        self._product = hidden.new_empty((self.size, weight.shape[0]), dtype=self.dtype)
         # The same memory when the head is in float32 or float64.
         self._float = self._product.to(self.float_dtype)
 
@@ -85,14 +103,14 @@ class ChunkedLogits:
 
     def _logits(self, rows: slice) -> Tensor:
         """Logits of a chunk over the softcap (tanh), or the logits where there is none: [C, V] in ``float_dtype``."""
-        size = rows.stop - rows.start
+        size, factors = rows.stop - rows.start, self.factors
         product, z = self._product[:size], self._float[:size]
         with torch.autocast(z.device.type, enabled=False):
-            torch.mm(self.hidden[rows], self.weight.t(), out=product)
-            if self.bias is not None:
-                product += self.bias
-            if self.low is not None and self.up is not None:
-                product.addmm_(self.low[rows], self.up.t())
+            torch.mm(factors.hidden[rows], factors.weight.t(), out=product)
+            if factors.bias is not None:
+                product += factors.bias
+            if factors.low is not None and factors.up is not None:
+                product.addmm_(factors.low[rows], factors.up.t())
         if self._product is not self._float:
             z.copy_(product)
         if self.scale != 1:

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from mindgap_axolotl.options import LossOptions
+from mindgap_loss.options import LossOptions
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "transformers_trainer.py"
 WORDS = ["<pad>", "<end>", "user", "assistant", "what", "is", "one", "two", "three", "and", "it"]

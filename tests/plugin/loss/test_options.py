@@ -5,7 +5,7 @@ import itertools
 import pytest
 from pydantic import ValidationError
 
-from mindgap_axolotl.options import LossOptions
+from mindgap_loss.options import LossOptions
 
 
 def error(**given) -> str:

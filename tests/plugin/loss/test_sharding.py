@@ -1,17 +1,22 @@
 """The loss under FSDP2 in two real processes: the gradients of one process on the whole batch."""
 
+import copy
 import socket
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import distributed as dist
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mindgap_axolotl.head import final_hidden_states, head_of
-from mindgap_axolotl.loss import log_probs, weighted_nll
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields
+from architectures import lora, tiny
+from mindgap_data.errors import UserError
+from mindgap_data.policy.head import Head, final_hidden_states, head_of
+from mindgap_loss.loss import log_probs, weighted_nll
+from mindgap_loss.options import LossOptions
+from mindgap_loss.sharding import gathered
+from mindgap_loss.weights import TokenFields
 
 WORLD = 2
 VARIANTS = {  # whether the head is an FSDP unit of its own, frozen, tied to the embedding
@@ -46,7 +51,7 @@ def micro_batch(rank: int) -> tuple[torch.Tensor, TokenFields]:
 def loss_of(llama, rank: int, options: LossOptions) -> torch.Tensor:
     """This rank's loss, over its own tokens: data parallelism averages it over the ranks."""
     ids, fields = micro_batch(rank)
-    hidden = final_hidden_states(llama, input_ids=ids)[0, :-1]
+    hidden = final_hidden_states(llama, input_ids=ids)[0][0, :-1]
     return weighted_nll(hidden, head_of(llama), ids[0, 1:], fields, options).loss
 
 
@@ -75,7 +80,7 @@ def sharded_run(rank: int, own_unit: bool, frozen: bool, tied: bool) -> tuple[di
     gradients = {name: p.grad.full_tensor() for name, p in llama.named_parameters() if p.grad is not None}
     ids, _ = micro_batch(0)
     with torch.no_grad():
-        found = log_probs(final_hidden_states(llama, input_ids=ids)[0, :-1], head_of(llama), ids[0, 1:])
+        found = log_probs(final_hidden_states(llama, input_ids=ids)[0][0, :-1], head_of(llama), ids[0, 1:])
     return gradients, found
 
 
@@ -107,3 +112,25 @@ def test_gradients_of_a_sharded_head_are_averaged_over_ranks(variant, results):
     ids, _ = micro_batch(0)
     plain = llama(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     torch.testing.assert_close(found, plain.detach())
+
+
+def test_a_trained_head_under_zero3_is_refused():
+    weight = nn.Parameter(torch.zeros(3, 2))
+    weight.ds_id = 0  # DeepSpeed's mark of a partitioned parameter
+
+    def run():
+        with gathered(Head(weight)):
+            pass
+
+    with pytest.raises(UserError) as caught:
+        run()
+    assert caught.value.message == (
+        "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under DeepSpeed "
+        "ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
+    )
+
+
+def test_gathering_whole_tensors_changes_nothing():
+    head = head_of(copy.deepcopy(lora(tiny("Phi"), target_modules=["lm_head"])))
+    with gathered(head) as full:
+        assert all(a is b for a, b in zip(head.tensors(), full.tensors(), strict=True))

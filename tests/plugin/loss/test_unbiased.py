@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.head import Head
-from mindgap_axolotl.loss import weighted_nll
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields
+from mindgap_data.policy.head import Head
+from mindgap_loss.loss import weighted_nll
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields
 
 VOCABULARY, LENGTH = 3, 4
 SEQUENCES = torch.tensor(list(itertools.product(range(VOCABULARY), repeat=LENGTH)))  # [81, 4]

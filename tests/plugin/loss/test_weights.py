@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields, missing_log_probs, tier_sums, token_log_weights, token_weights
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields, missing_log_probs, tier_sums, token_log_weights, token_weights
 
 NAN = math.nan
 # Two self tokens, one guided, two expert (the second sample of expert is plain SFT data, nothing recorded).

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mindgap_axolotl.options import TIERS, LossOptions, Tier
 from mindgap_data.importance import WeightSums, clip_weights, level_log_weights, weight_sums
+from mindgap_data.record import TIERS, Tier
+from mindgap_loss.options import LossOptions
 
 SELF, GUIDED, EXPERT = range(3)
 
@@ -20,7 +21,7 @@ class TokenFields:
     """What is known of each of the N trained tokens of a micro-batch, in the order of the hidden states.
 
     Attributes:
-        tier: integers [N], 0 self, 1 guided, 2 expert (the index in ``options.TIERS``).
+        tier: integers [N], 0 self, 1 guided, 2 expert (the index in ``record.TIERS``).
         behavior: float32 [N], recorded behaviour log-prob; NaN where the row has none.
         policy: float32 [N], recorded log-prob of the policy that was rewritten for; NaN where none.
         sample: int64 [N] in 0..S-1, the sample (response) a token belongs to; need not be sorted.
@@ -70,6 +71,33 @@ def missing_log_probs(
     if options.kl_coef > 0 and policy is None:
         return f"policy_logprobs is missing, and kl_coef: {options.kl_coef:g} needs them in every row; set kl_coef: 0"
     return None
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Weights of N tokens, detached, dtype of their log-probs.
+
+    Attributes:
+        log_weights: raw log-weights [N], see :func:`token_log_weights`.
+        weights: what the loss multiplies -p_t by [N]: clipped, times the tier weights.
+        coefficients: c_t = -dLoss/dp_t = w_t + kl_coef (exp(d_t) - 1), d_t = log pi_0 - p_t [N].
+    """
+
+    log_weights: Tensor
+    weights: Tensor
+    coefficients: Tensor
+
+
+def weigh(log_probs: Tensor, fields: TokenFields, options: LossOptions) -> Weighed:
+    """Weights and coefficients of tokens whose log-probs are ``log_probs`` [N].
+
+    Levels other than token need every token of a sample among them.
+    """
+    log_weights = token_log_weights(log_probs, fields, options)
+    weights = token_weights(log_weights, fields, options)
+    if not options.kl_coef:
+        return Weighed(log_weights, weights, weights)
+    return Weighed(log_weights, weights, weights + options.kl_coef * torch.expm1(fields.policy - log_probs))
 
 
 def token_log_weights(log_probs: Tensor, fields: TokenFields, options: LossOptions) -> Tensor:

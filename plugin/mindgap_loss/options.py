@@ -5,13 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Preset = Literal["is", "paper", "sft"]
-Level = Literal["token", "sequence", "geometric"]
-Clip = Literal["truncate", "mask", "none"]
-ExpertBehavior = Literal["dft", "unit", "reference", "logged"]
-Tier = Literal["self", "guided", "expert"]
+from mindgap_data.importance import Clip, Level
+from mindgap_data.record import TIERS, Tier
 
-TIERS: tuple[Tier, ...] = ("self", "guided", "expert")
+Preset = Literal["is", "paper", "sft"]
+ExpertBehavior = Literal["dft", "unit", "reference", "logged"]
 
 # What a preset other than `is` means, in the options it fixes.
 FIXED: dict[str, dict[str, str]] = {

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers.loss.loss_utils import ForCausalLMLoss
 
-from mindgap_axolotl.loss import weighted_nll
-from mindgap_axolotl.options import LossOptions
-from mindgap_axolotl.weights import TokenFields
+from mindgap_loss.loss import weighted_nll
+from mindgap_loss.options import LossOptions
+from mindgap_loss.weights import TokenFields
 from naive import Problem, problem
 
 LEVELS = ("token", "sequence", "geometric")
@@ -64,7 +64,7 @@ def ours(labels, hidden, weight, trained, denominator, **options):
     count = len(targets)
     missing = torch.full((count,), torch.nan)
     fields = TokenFields(torch.zeros(count, dtype=torch.int8), missing, missing, torch.zeros(count, dtype=torch.int64))
-    from mindgap_axolotl.head import Head
+    from mindgap_data.policy.head import Head
 
     return weighted_nll(hidden[:, :-1][trained], Head(weight), targets, fields, LossOptions(**options), denominator)
 

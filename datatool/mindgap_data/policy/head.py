@@ -1,8 +1,10 @@
-"""The output projection of a causal language model: everything between its final hidden states and its logits."""
+"""The output head of a causal language model: everything between its final hidden states and its logits.
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+Scoring and training both read the head from here, and both compare it with the model's own logits
+before they use it. Needs torch, so the light parts of the tool do not import it.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -67,6 +69,22 @@ class Head:
         parts += [a.bias * a.scaling for a in self.adapters if a.bias is not None]
         return sum(parts[1:], parts[0]) if parts else None
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits of hidden states.
+
+        Args:
+            hidden: [N, H], any floating dtype and device.
+
+        Returns:
+            [N, V], in float32, or float64 for a float64 head, on the head's device.
+        """
+        z = linear(hidden.to(self.weight), self.weight, self.total_bias())
+        low, up = self.reduce(hidden), self.up()
+        if low is not None and up is not None:
+            z = z + (low @ up.t()).to(z.dtype)
+        z = z.to(torch.promote_types(z.dtype, torch.float32)) * self.scale
+        return z if self.softcap is None else torch.tanh(z / self.softcap) * self.softcap
+
     def tensors(self) -> list[Tensor]:
         """Every parameter of the head."""
         found = [self.weight, self.bias, *(t for a in self.adapters for t in (a.down, a.up, a.bias))]
@@ -103,15 +121,18 @@ def head_of(model: Any) -> Head:
     return Head(weight, bias, scale, softcap, adapters)
 
 
-def final_hidden_states(model: Any, **inputs: Any) -> Tensor:
-    """Final hidden states [B, L, H] (after the last norm), without computing logits for them.
+def final_hidden_states(model: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
+    """Final hidden states (after the last norm), without computing logits for all of them.
 
     Calls ``model`` itself, so that DDP, FSDP, PEFT and hooks see an ordinary forward; the head runs on
-    the last position only, and its result is not used.
+    the last position only.
 
     Args:
         model: causal LM, possibly wrapped.
         inputs: its forward's arguments without labels.
+
+    Returns:
+        Hidden states [B, L, H], and the model's own logits [B, V] of the last position, for :func:`check_head`.
     """
     found: list[Tensor] = []
 
@@ -120,49 +141,36 @@ def final_hidden_states(model: Any, **inputs: Any) -> Tensor:
 
     handle = causal_lm_of(model).base_model.register_forward_hook(keep)
     try:
-        model(**inputs, logits_to_keep=1)
+        output = model(**inputs, logits_to_keep=1)
     finally:
         handle.remove()
-    return found[-1]
+    return found[-1], output.logits[:, -1]
 
 
-def plain_logits(head: Head, hidden: Tensor) -> Tensor:
-    """[N, V] logits of hidden states [N, H] by the formula, all at once: for tests and few tokens."""
-    z = linear(hidden.to(head.weight.dtype), head.weight, head.total_bias())
-    low, up = head.reduce(hidden), head.up()
-    if low is not None and up is not None:
-        z = z + (low @ up.t()).to(z.dtype)
-    z = z * head.scale
-    return z if head.softcap is None else torch.tanh(z / head.softcap) * head.softcap
+def check_head(model: Any, head: Head, hidden: Tensor, logits: Tensor) -> None:
+    """Compare the head with the model's own logits: nothing may be scored or trained on other ones.
 
-
-@contextmanager
-def gathered(head: Head) -> Iterator[Head]:
-    """The head with whole tensors, where FSDP2 or DeepSpeed ZeRO-3 shards them.
-
-    Gradients of gathered FSDP2 parameters are averaged over the mesh, as FSDP2 does itself. Under
-    ZeRO-3 the head must be frozen: its gradients would by-pass DeepSpeed's partitioning.
+    Args:
+        model: named in the error.
+        head: from ``head_of(model)``, with whole tensors.
+        hidden: [N, H], final hidden states.
+        logits: [N, V], the model's own logits at the same positions.
 
     Raises:
-        UserError: a trained head under ZeRO-3.
+        UserError: they differ by more than rounding; the model does something that :class:`Head` lacks.
     """
-    context: Any = nullcontext()
-    if any(hasattr(t, "ds_id") for t in head.tensors()):
-        if any(t.requires_grad for t in head.tensors()):
-            raise UserError(
-                "a trained output head (full fine-tuning, LoRA or modules_to_save on lm_head) does not work under "
-                "DeepSpeed ZeRO-3; freeze the head, or use FSDP2 or ZeRO-2"
-            )
-        import deepspeed
-
-        context = deepspeed.zero.GatheredParameters(head.tensors())
-    with context:
-        adapters = tuple(
-            replace(a, down=_whole(a.down), up=_whole(a.up), bias=None if a.bias is None else _whole(a.bias))
-            for a in head.adapters
+    with torch.no_grad():
+        ours, theirs = head.logits(hidden).float(), logits.float()
+        # Rounding is relative to the largest logit; up to four roundings of half an ulp lie between the two.
+        rounding = max(torch.finfo(dtype).eps for dtype in (head.weight.dtype, hidden.dtype, logits.dtype))
+        difference = float((ours - theirs.to(ours.device)).abs().max())
+        allowed = max(1e-3, 2.5 * rounding) * float(theirs.abs().max())
+    if not difference <= allowed:
+        raise UserError(
+            f"{type(causal_lm_of(model)).__name__} does more between its hidden states and its logits than mindgap "
+            f"knows (logits differ by {difference:.3g}, and rounding explains {allowed:.3g}); "
+            "this architecture is not supported"
         )
-        bias = None if head.bias is None else _whole(head.bias)
-        yield replace(head, weight=_whole(head.weight), bias=bias, adapters=adapters)
 
 
 def causal_lm_of(model: Any) -> Any:
@@ -214,17 +222,3 @@ def _logit_transform(causal_lm: Any) -> tuple[float, float | None]:
         scale *= getattr(config, name, None) or 1.0
     softcap = getattr(config, "final_logit_softcapping", None) or getattr(config, "output_logit_soft_cap", None)
     return scale, softcap
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all of a DTensor, whose gradient goes back to the shards averaged."""
-    from torch.distributed.tensor import DTensor, Partial
-
-    if not isinstance(tensor, DTensor):
-        return tensor
-    mesh = tensor.device_mesh
-    full: Tensor = tensor.full_tensor(grad_placements=[Partial()] * mesh.ndim)
-    if full.requires_grad:
-        # Not Partial("avg"): gloo cannot average while it reduces.
-        full.register_hook(lambda grad: grad / mesh.size())
-    return full
