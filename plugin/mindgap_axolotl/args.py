@@ -3,43 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from mindgap_data.checks.thresholds import AlarmThresholds
 from mindgap_loss.options import LossOptions
 
 
-class AlarmOptions(BaseModel):
-    """When the run warns. 0 as a floor, 1 as a share and .inf elsewhere turn an alarm off."""
+class AlarmOptions(AlarmThresholds):
+    """When the run warns, and whether it stops."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    ess_floor: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="warn when ESS/N of self or guided rows is below: few tokens carry the gradient",
-    )
-    weight_variance: float = Field(
-        default=10.0,
-        gt=0,
-        description="warn when the variance of the raw weights of self or guided rows is above",
-    )
-    nll_rise: float = Field(
-        default=0.5,
-        gt=0,
-        description="warn when the NLL of a tier, mean of the last 20 logs, is this many nats above its lowest",
-    )
-    grad_norm_spike: float = Field(
-        default=10.0,
-        gt=1,
-        description="warn when the gradient norm is this many times the median of the last 20 logged",
-    )
-    expert_share: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        description="warn when more than this share of the trained tokens is expert text although rewritten rows exist",
-    )
     stop: bool = Field(default=False, description="stop the run, with a checkpoint, when an alarm has lasted")
     patience: int = Field(default=3, ge=1, description="logs in a row an alarm must last before `stop` acts")
 

@@ -5,9 +5,10 @@ from math import isfinite
 
 from mindgap_data.checks.finding import Finding
 from mindgap_data.checks.thresholds import AlarmThresholds
+from mindgap_data.record import Tier
 
 # Expert weights are policy probabilities, small and uneven by nature: only these tiers are judged by their weights.
-REWRITTEN = ("self", "guided")
+REWRITTEN: tuple[Tier, ...] = ("self", "guided")
 
 
 def weight_findings(
