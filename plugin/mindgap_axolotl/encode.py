@@ -89,11 +89,11 @@ class RowEncoder:
             raise UserError(f"{where}: {error}")
         self._check_provenance(row["provenance"], where)
         tier, ids = row["tier"], list(row["response_token_ids"])
-        outside = next((token for token in ids if token >= len(self.tokenizer)), None)
+        vocabulary = len(self.tokenizer)  # counted anew by every call, which takes milliseconds
+        outside = next((token for token in ids if token >= vocabulary), None)
         if outside is not None:
             raise UserError(
-                f"{where}: response_token_ids holds {outside}, outside the tokenizer's vocabulary of "
-                f"{len(self.tokenizer)}"
+                f"{where}: response_token_ids holds {outside}, outside the tokenizer's vocabulary of {vocabulary}"
             )
         behavior, policy = row["behavior_logprobs"], row["policy_logprobs"]
         if error := missing_log_probs(tier, behavior, policy, self.options):
