@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mindgap_data.statistics import RESAMPLES, Floats, Interval, bootstrap_sums, percentile_interval
-from mindgap_data.verify.answers import closing_number, find_answer
-from mindgap_data.verify.plain import parse_plain
+from mindgap_data.verify.answers import find_answer
+from mindgap_data.verify.math.closing import closing_number
+from mindgap_data.verify.math.plain import parse_plain
 
 # What can become of a draw. "failed": the engine could not draw, e.g. a prompt longer than the context.
 OUTCOMES = ("correct", "wrong", "no_answer", "truncated", "checker_error", "failed")

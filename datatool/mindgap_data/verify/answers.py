@@ -5,9 +5,7 @@ The order of search in a response, most explicit first:
 1. the last balanced ``\boxed{}`` (several joined by "and", "or" or a comma are one list of answers);
 2. what follows the last ``####``;
 3. the last "the answer is ...", "Answer: ..." or "Final answer" heading;
-4. a response that is nothing but one line without prose ("3/4", "B");
-5. only where the caller allows it (a number is asked for): the number a closing sentence ends in, see
-   :func:`closing_number`.
+4. a response that is nothing but one line without prose ("3/4", "B").
 
 A statement its own sentence denies ("the answer is not 7") or its author takes back ("wait, that's
 wrong") is no answer.
@@ -17,18 +15,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mindgap_data.verify.plain import parse_plain
+from mindgap_data.verify.boxes import MAX_ANSWER, find_boxes, last_boxed, unwrap
 
 # An answer stands near the end; a longer text is read from here on, so no text costs more than this.
 TAIL = 200_000
-# A longer "answer" is an essay.
-MAX_ANSWER = 20_000
 MAX_BARE = 200
 
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
-_BOX_TOKENS = re.compile(r"\\f?boxed\s{0,8}\{|\\fbox\s{0,8}\{|\\boxed\s{0,8}(?=[^\s{])|\\[^A-Za-z]|[{}]")
-_BARE_BOX = re.compile(r"-?[^\s${}\\,.;]+")
 _JOINED = re.compile(
     r"[\s$\\().]{0,20}(?:,|;|and|or|\\text\{\s?(?:and|or)\s?\}|,\s?and|,\s?or)[\s$\\()]{0,20}(?:[a-z]\s?=\s?)?"
 )
@@ -92,18 +86,17 @@ def strip_thinking(text: str) -> str | None:
     return None if _THINK_OPEN.search(rest) else rest
 
 
-def last_boxed(text: str) -> str | None:
-    r"""Content of the last balanced ``\boxed{}`` (or ``\fbox{}``, ``\boxed 5``), outermost; None without one."""
-    boxes, _ = _boxes(text)
-    return _unwrap(text[boxes[-1][1] : boxes[-1][2]]) if boxes else None
-
-
 def reference_answer(text: str) -> str | None:
     r"""The reference answer of a worked solution: its last ``\boxed{}``, or what follows its last ``####``."""
     boxed = last_boxed(text)
     if boxed:
         return boxed
     return after_hashes(text)
+
+
+def gold_answer(answer: str) -> str:
+    r"""The reference answer itself, where the field holds it in a ``\boxed{}`` or after ``####``."""
+    return (last_boxed(answer) or answer.rpartition("####")[2]).strip()
 
 
 def after_hashes(text: str) -> str | None:
@@ -121,7 +114,7 @@ def find_answer(response: str) -> Found | None:
     if body is None:
         return None
     body = body[-TAIL:]
-    found = _find_boxed(body)
+    found = _boxed_answer(body)
     if found is not None:
         return found[0]
     hashes = after_hashes(body)
@@ -137,31 +130,19 @@ def find_answer(response: str) -> Found | None:
     return Found(bare, "whole") if re.search(r"\w", bare) and not _PROSE.search(body.strip()) else None
 
 
-def closing_formula(response: str) -> str | None:
-    """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
-    body = strip_thinking(response)
-    if body is None:
-        return None
-    line = body[-2000:].strip().rsplit("\n", 1)[-1].replace("**", "")
-    match = re.search(r"(?:\b(?:is|are|equals)\b|=)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))[.!]?$", line)
-    if match is None or _NO_CONCLUSION.search(re.split(r"[.!?]\s", line[: match.start()])[-1]):
-        return None
-    return (match[1] or match[2]).strip()
-
-
 def stated_after_box(response: str) -> str | None:
     """What "the answer is ..." says after the last box, where a response goes on to say it; else None."""
     body = strip_thinking(response)
     if body is None:
         return None
     body = body[-TAIL:]
-    boxes, _ = _boxes(body)
+    boxes, _ = find_boxes(body)
     return _last_stated(body[boxes[-1][2] :]) if boxes else None
 
 
-def _find_boxed(body: str) -> tuple[Found | None] | None:
+def _boxed_answer(body: str) -> tuple[Found | None] | None:
     """(answer,) of the boxes; (None,) when they are there and say nothing; None when there is no box."""
-    boxes, unclosed = _boxes(body)
+    boxes, unclosed = find_boxes(body)
     if unclosed >= 0 and (not boxes or unclosed > boxes[-1][0]):
         return (None,)
     if not boxes:
@@ -184,43 +165,8 @@ def _joined_boxes(body: str, boxes: list[tuple[int, int, int]]) -> list[str]:
         if len(between) > 60 or not _JOINED.fullmatch(between):
             break
         first -= 1
-    contents = [_unwrap(body[start:end]) for _, start, end in boxes[first:]]
+    contents = [unwrap(body[start:end]) for _, start, end in boxes[first:]]
     return [content for content in dict.fromkeys(contents) if content]
-
-
-def _boxes(text: str) -> tuple[list[tuple[int, int, int]], int]:
-    """Outermost balanced boxes (command start, content start, content end); where an unclosed one starts, or -1."""
-    boxes: list[tuple[int, int, int]] = []
-    stack: list[tuple[int, int]] = []  # (command start or -1 for a plain brace, content start)
-    for match in _BOX_TOKENS.finditer(text):
-        token = match.group()
-        if token == "{":
-            stack.append((-1, match.end()))
-        elif token == "}":
-            if stack:
-                start, content = stack.pop()
-                if start >= 0:
-                    while boxes and boxes[-1][0] > start:
-                        boxes.pop()  # it stands inside this one
-                    boxes.append((start, content, match.start()))
-        elif token.endswith("{"):
-            if token[1] in "bf":
-                stack.append((match.start(), match.end()))
-        elif token.startswith("\\boxed"):
-            bare = _BARE_BOX.match(text, match.end(), match.end() + 200)
-            if bare:
-                boxes.append((match.start(), bare.start(), bare.end()))
-    return boxes, max((start for start, _ in stack), default=-1)
-
-
-def _unwrap(content: str) -> str:
-    content = content.strip()
-    for _ in range(8):
-        inner = re.fullmatch(r"\\f?boxe?d?\s{0,8}\{(.*)\}", content, re.DOTALL)
-        if inner is None:
-            break
-        content = inner.group(1).strip()
-    return content[:MAX_ANSWER]
 
 
 def _last_stated(text: str) -> str | None:
@@ -277,65 +223,3 @@ def _tidy(text: str) -> str:
         text = text[:-1].rstrip()
     text = text.strip('*_`"').strip()
     return text[:-1].rstrip() if text.endswith(".") else text
-
-
-_WORDED_NUMBER = re.compile(
-    r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?"
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
-)
-_ENDING = re.compile(r".*(?:\b(?:is|are|was|were|equals?)|=)\s*:?\s*(\S[^=]{0,80}?)[.!]?$")
-_CONCLUSION = re.compile(
-    r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means"
-    r"|that means|consequently)\b",
-    re.IGNORECASE,
-)
-_INSTRUCTION = re.compile(
-    r"(?:(?:now|then|next|so|and|finally),? )?(?:(?:we|i|let us|let's|you)(?:'ll)? )?"
-    r"(?:(?:will|can|must|need to|have to) )?"
-    r"(?:substitute|add|subtract|multiply|divide|use|using|check|verify|plug|set|note|notice|recall|compute|calculate|find"
-    r"|solve|take|round|count|combine|simplify|replace|apply|put|insert)\b",
-    re.IGNORECASE,
-)
-_NO_CONCLUSION = re.compile(
-    r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
-    r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|half"
-    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|given|first"
-    r"|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
-    re.IGNORECASE,
-)
-
-
-def closing_number(response: str) -> str | None:
-    """The number a response ends in, for models that conclude in prose ("So she has 12 apples.").
-
-    Only the last sentence of the last line counts, and only when it concludes: it is no question, holds
-    no doubt, denial, condition or alternative, and either states one number alone, or one after its last
-    "=", or opens with "So", "Therefore", ... and ends in it. Everything else is no answer.
-    """
-    body = strip_thinking(response)
-    if body is None:
-        return None
-    lines = body[-2000:].strip().rsplit("\n", 1)
-    line = re.sub(r"\*\*|\\[()\[\]]", "", lines[-1]).replace("\\$", "$").strip().strip("*_`# ")
-    sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
-    if not sentences:
-        return None
-    sentence = sentences[-1]
-    if len(sentence) > 400 or _NO_CONCLUSION.search(sentence) or _INSTRUCTION.match(sentence):
-        return None
-    ending = _ENDING.search(sentence)
-    if ending and parse_plain(ending[1]) is not None:
-        return ending[1].strip()
-    _, equals, right = sentence.rpartition("=")
-    part = right if equals else sentence
-    matches = list(_WORDED_NUMBER.finditer(part))
-    numbers = [match.group() for match in matches]
-    if not numbers or re.search(r"[0-9][0-9.,]*\s*(?:[*/^\u00d7\u00f7+]|\\)", part):
-        return None
-    if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
-        return None
-    with_unit = part[matches[-1].start() :].rstrip(".! ")
-    if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
-        return None  # a number that is no sentence, behind others
-    return with_unit if parse_plain(with_unit) is not None else numbers[-1]

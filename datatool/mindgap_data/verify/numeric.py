@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
-from mindgap_data.verify.answers import closing_number, find_answer
-from mindgap_data.verify.math import gold_answer
-from mindgap_data.verify.plain import Quantity, parse_plain, same_quantity
+from mindgap_data.verify.answers import find_answer, gold_answer
+from mindgap_data.verify.math.closing import closing_number
+from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def _quantity(text: str) -> Quantity | None:
     plain = parse_plain(text)
     if plain is not None:
         return plain
-    from mindgap_data.verify.equality import value_of
+    from mindgap_data.verify.math.equality import number_of
 
-    return value_of(text)
+    return number_of(text)
 
 
 def _is_tolerance(value: Any) -> bool:

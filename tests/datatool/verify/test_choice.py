@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mindgap_data.verify import Verdict
-from mindgap_data.verify.choice import ChoiceVerifier, choices_of
+from mindgap_data.verify.choice import ChoiceVerifier
 
 CITIES = {"choices": ["London", "Paris", "Rome"]}
 CORRECT, WRONG, NO_ANSWER, ERROR = Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER, Verdict.CHECKER_ERROR
@@ -35,24 +35,3 @@ CORRECT, WRONG, NO_ANSWER, ERROR = Verdict.CORRECT, Verdict.WRONG, Verdict.NO_AN
 )
 def test_choice(response: str, answer: str, row: dict[str, Any], verdict: Verdict) -> None:
     assert ChoiceVerifier()(response, answer, row) is verdict
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"choices": ["4", "6"]},
-        {"options": ["A. 4", "B. 6"]},
-        {"choices": {"A": "4", "B": "6"}},
-        {"choices": {"label": ["A", "B"], "text": ["4", "6"]}},
-        {"problem": r"Which? $\textbf{(A)}\ 4\qquad\textbf{(B)}\ 6$"},
-        {"question": "Which?\nA. 4\nB. 6"},
-        {"question": "Which? (A) 4 (B) 6"},
-    ],
-)
-def test_where_choices_come_from(row: dict[str, Any]) -> None:
-    assert choices_of(row) == {"A": "4", "B": "6"}
-
-
-@pytest.mark.parametrize("row", [{}, {"problem": "See (B) and (C)."}, {"choices": []}, {"problem": 5}])
-def test_no_choices(row: dict[str, Any]) -> None:
-    assert choices_of(row) == {}

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mindgap_data.verify.units import NO_UNIT, Unit, parse_unit
+from mindgap_data.verify.math.units import NO_UNIT, Unit, parse_unit
 
 MAX_TEXT = 1_200
 MAX_DIGITS = 400

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mindgap_data.verify import Verdict
-from mindgap_data.verify.answers import (
-    Found,
-    closing_formula,
-    closing_number,
-    find_answer,
-    last_boxed,
-    stated_after_box,
-)
-from mindgap_data.verify.choice import choices_of, closing_letter, value_of
-from mindgap_data.verify.latex import UnreadableError, normalise
-from mindgap_data.verify.plain import Quantity, parse_plain, same_quantity
-from mindgap_data.verify.structure import Option, read_option
+from mindgap_data.verify.answers import Found, find_answer, gold_answer, stated_after_box
+from mindgap_data.verify.math.choices import choice_value, choices_of, closing_letter
+from mindgap_data.verify.math.closing import closing_formula, closing_number
+from mindgap_data.verify.math.kinds import Option
+from mindgap_data.verify.math.latex import UnreadableError, normalise
+from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
+from mindgap_data.verify.math.reading import read_option
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class MathVerifier:
     Attributes:
         closing_answers: where a response marks no answer, take the one its closing sentence states: a
             formula in dollars, a letter of a multiple choice or, where a plain number is asked for, a
-            number, see ``answers.closing_number``.
+            number, see ``closing.closing_number``.
     """
 
     closing_answers: bool = True
@@ -93,15 +88,10 @@ _CLAUSE = re.compile(
 )
 
 
-def gold_answer(answer: str) -> str:
-    r"""The reference answer itself, where the field holds it in a ``\boxed{}`` or after ``####``."""
-    return (last_boxed(answer) or answer.rpartition("####")[2]).strip()
-
-
 def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
     """Verdict on an answer that was found; letters and values of a multiple choice stand for each other."""
-    from mindgap_data.verify.equality import same_answer
-    from mindgap_data.verify.evaluation import TooBigError
+    from mindgap_data.verify.math.equality import same_answer
+    from mindgap_data.verify.math.exact import TooBigError
 
     try:
         normalise(gold)
@@ -123,7 +113,7 @@ def _with_choices(gold: str, other: str, row: Mapping[str, Any]) -> list[tuple[s
         return [(gold, other)]
     letter = option or its_option
     assert isinstance(letter, Option)
-    value = value_of(letter, choices_of(row))
+    value = choice_value(letter, choices_of(row))
     if value is None:
         return [(gold, other)]
     return [(gold, other), (value, other) if option else (gold, value)]

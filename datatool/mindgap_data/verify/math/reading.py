@@ -1,92 +1,25 @@
-r"""What kind of answer a normalised text is: a word, a number, an interval, a list, a matrix, a relation, ..."""
+r"""From a normalised text to the kind of answer it is: a word, a number, an interval, a list, a matrix, ..."""
 
 import re
-from dataclasses import dataclass
 
-from mindgap_data.verify.plain import Quantity, parse_plain
-from mindgap_data.verify.units import Unit, parse_unit
+from mindgap_data.verify.math.kinds import (
+    Answer,
+    Based,
+    Bracketed,
+    Formula,
+    Items,
+    Matrix,
+    Option,
+    Ratio,
+    Relation,
+    Text,
+    Union,
+)
+from mindgap_data.verify.math.plain import parse_plain
+from mindgap_data.verify.math.units import Unit, parse_unit
 
 MAX_ITEMS = 100
 
-
-@dataclass(frozen=True)
-class Text:
-    """Words."""
-
-    words: str
-
-
-@dataclass(frozen=True)
-class Option:
-    """A letter of a multiple choice, and what stands behind it ("" for nothing)."""
-
-    letter: str
-    value: str
-
-
-@dataclass(frozen=True)
-class Based:
-    """Digits with the base they are written in."""
-
-    digits: str
-    base: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """Several answers: a bare list or a set; the order says nothing."""
-
-    items: tuple[str, ...]
-    is_set: bool
-
-
-@dataclass(frozen=True)
-class Bracketed:
-    """A tuple, point, vector or interval, with its brackets."""
-
-    left: str  # ( [ or <
-    right: str
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Union:
-    """A union of intervals or sets."""
-
-    parts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Rows of cells."""
-
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Relation:
-    """Sides and the signs between them: = ~ < > <= >= != in."""
-
-    sides: tuple[str, ...]
-    signs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """a : b."""
-
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Formula:
-    """An expression, with the unit behind it."""
-
-    text: str
-    unit: Unit
-
-
-Answer = Text | Option | Based | Items | Bracketed | Union | Matrix | Relation | Ratio | Formula | Quantity
 
 _OPTION = re.compile(
     r"(?:(?:option|choice|answer)s? *)?(?:\\text *\{ *)?\(?(?:\\text *\{ *)?([A-J])(?: *\})? *"

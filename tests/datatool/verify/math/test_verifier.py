@@ -13,7 +13,7 @@ from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import find_answer
 from mindgap_data.verify.math import MathVerifier
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 VERIFY = MathVerifier()
 
 

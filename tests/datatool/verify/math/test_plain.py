@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from mindgap_data.verify.plain import parse_plain, same_quantity
+from mindgap_data.verify.math.plain import parse_plain, same_quantity
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.math import MathVerifier
+from mindgap_data.verify.math.symbolic import math_verify_agrees
 from mindgap_data.verify.pool import VerifierPool
-from mindgap_data.verify.symbolic import math_verify_agrees
 
 CASES = [
     (r"\int_0^1 x\,dx", r"\frac12", "a definite integral and its value"),

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from mindgap_data.verify.evaluation import TooBigError, approximate, equal, ratio, rational
-from mindgap_data.verify.expression import Node, UnsupportedError, parse
-from mindgap_data.verify.latex import UnreadableError, compact, normalise
-from mindgap_data.verify.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
-from mindgap_data.verify.structure import (
+from mindgap_data.verify.math.canonical import canonical, is_name
+from mindgap_data.verify.math.evaluation import approximate
+from mindgap_data.verify.math.exact import TooBigError
+from mindgap_data.verify.math.kinds import (
     Answer,
     Based,
     Bracketed,
@@ -21,11 +20,12 @@ from mindgap_data.verify.structure import (
     Relation,
     Text,
     Union,
-    read,
-    words_of,
 )
-from mindgap_data.verify.symbolic import math_verify_agrees
-from mindgap_data.verify.units import Unit
+from mindgap_data.verify.math.latex import UnreadableError, compact, normalise
+from mindgap_data.verify.math.plain import Quantity, parse_plain
+from mindgap_data.verify.math.reading import read, words_of
+from mindgap_data.verify.math.units import Unit
+from mindgap_data.verify.math.values import parsed, same_equation, same_value
 
 MAX_DEPTH = 6
 
@@ -49,9 +49,9 @@ def _same(gold: str, other: str, depth: int) -> bool:
     if verdict and words_of(gold) == verdict[1].lower():
         return not set(words_of(verdict[2]).split()) & {"yes", "no", "true", "false", "but", "or", "maybe"}
     left, right = read(gold), read(other)
-    if isinstance(left, Relation) and isinstance(right, Relation) and _same_equation(left, right):
+    if isinstance(left, Relation) and isinstance(right, Relation) and same_equation(left, right):
         return True
-    return _same_kind(_canonical(left), _canonical(right), depth + 1)
+    return _same_kind(canonical(left), canonical(right), depth + 1)
 
 
 def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
@@ -61,7 +61,7 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Option) or isinstance(other, Option):
         return _same_option(gold, other, depth)
     if isinstance(gold, Quantity | Formula) and isinstance(other, Quantity | Formula):
-        return _same_value(gold, other)
+        return same_value(gold, other)
     if isinstance(gold, Based) or isinstance(other, Based):
         return _same_based(gold, other)
     if isinstance(gold, Items | Bracketed | Union) and isinstance(other, Items | Bracketed | Union):
@@ -73,7 +73,7 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
             return False  # the set of one thing is that thing only where it is the whole answer
         # "1/2 or 0.5" is one answer.
         once = len({compact(item) for item in several.items}) == len(several.items)
-        return once and all(_same_kind(single, _canonical(read(item)), depth + 1) for item in several.items)
+        return once and all(_same_kind(single, canonical(read(item)), depth + 1) for item in several.items)
     if isinstance(gold, Matrix) and isinstance(other, Matrix):
         return _all_same(_cells(gold), _cells(other), depth) and len(gold.rows) == len(other.rows)
     if isinstance(gold, Text) and isinstance(other, Text):
@@ -93,117 +93,6 @@ def _without_text(text: str) -> str:
     return " ".join(re.sub(r",? and ", ", ", plain).split()).replace(" ,", ",")
 
 
-# --- canonical forms -----------------------------------------------------------------------------
-
-_NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_PARTS = {
-    "half": (1, 2), "third": (1, 3), "quarter": (1, 4), "fourth": (1, 4), "two thirds": (2, 3),
-    "three quarters": (3, 4), "three fourths": (3, 4),
-}  # fmt: skip
-_SYNONYMS: dict[str, Answer] = {
-    "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
-    "all reals": Bracketed("(", ")", (r"-\infty", r"\infty")),
-    "infinite": Formula(r"\infty", Unit()),
-    "infinitely many": Text("infinitely many"),
-    **{
-        words: Text("no solution")
-        for words in ("no solution", "no solutions", "no real solution", "no real solutions", "empty set", "none")
-    },
-    **{words: Text("undefined") for words in ("dne", "does not exist", "undefined")},
-}
-
-
-def _canonical(answer: Answer) -> Answer:
-    """Spelled-out values as values, single-letter relations as intervals."""
-    if isinstance(answer, Text):
-        spelled = _spelled_number(answer.words)
-        if spelled is not None:
-            return Quantity(spelled)
-        return _SYNONYMS.get(answer.words, answer)
-    if isinstance(answer, Formula):
-        body = compact(answer.text)
-        if body == r"\emptyset":
-            return Text("no solution")
-        if body == r"\mathbb{R}":
-            return _SYNONYMS["all reals"]
-    if isinstance(answer, Relation):
-        return _interval(answer) or answer
-    return answer
-
-
-def _spelled_number(words: str) -> Fraction | None:
-    """Zero to ninety-nine, and the common parts of one."""
-    words = words.removeprefix("one ") if words.removeprefix("one ") in _PARTS else words
-    if words in _PARTS:
-        return Fraction(*_PARTS[words])
-    if words in _NUMBER_WORDS:
-        return Fraction(_NUMBER_WORDS.index(words))
-    ten, _, unit = words.partition(" ")
-    if ten not in _TENS or (unit and unit not in _NUMBER_WORDS[1:10]):
-        return None
-    return Fraction(20 + 10 * _TENS.index(ten) + (_NUMBER_WORDS.index(unit) if unit else 0))
-
-
-def _interval(relation: Relation) -> Answer | None:
-    """The interval an inequality in one named variable describes, or what "x in S" says of x."""
-    sides, signs = relation.sides, relation.signs
-    if signs == ("in",) and _is_name(sides[0]):
-        return _canonical(read(sides[1]))
-    if signs == ("!=",) and _is_name(sides[0]):
-        return Union((rf"(-\infty,{sides[1]})", rf"({sides[1]},\infty)"))
-    if len(sides) == 2 and signs[0] in {"<", ">", "<=", ">="}:
-        if _is_name(sides[1]) and not _is_name(sides[0]):
-            sides, signs = sides[::-1], ({"<": ">", ">": "<", "<=": ">=", ">=": "<="}[signs[0]],)
-        if not _is_name(sides[0]):
-            return None
-        bracket = "[" if signs[0] in {"<=", ">="} else "("
-        if signs[0] in {">", ">="}:
-            return Bracketed(bracket, ")", (sides[1], r"\infty"))
-        return Bracketed("(", "]" if bracket == "[" else ")", (r"-\infty", sides[1]))
-    if len(sides) == 3 and _is_name(sides[1]):
-        if set(signs) <= {">", ">="}:
-            sides, signs = sides[::-1], tuple({">": "<", ">=": "<="}[sign] for sign in signs[::-1])
-        if set(signs) <= {"<", "<="}:
-            return Bracketed("[" if signs[0] == "<=" else "(", "]" if signs[1] == "<=" else ")", (sides[0], sides[2]))
-    return None
-
-
-_NAME = re.compile(
-    r"(?:\\(?:angle|triangle|overline|vec|hat|bar|widehat|measuredangle|mathcal|mathbf|operatorname|text)(?![A-Za-z])|m\\angle)?"
-    r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
-    r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\^\{-1\})?(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
-    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]|\([a-z](?:, ?[a-z]){1,3}\)"
-)
-
-
-def _is_name(text: str) -> bool:
-    """Whether a side of a relation only names what is asked for: x, x_1, f(x), AB, \\angle ABC, Area."""
-    return bool(_NAME.fullmatch(text.strip())) and text.strip() not in {"e", "i"}
-
-
 # --- relations -----------------------------------------------------------------------------------
 
 
@@ -211,15 +100,15 @@ def _same_relation(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Relation) and isinstance(other, Relation):
         named = _named(gold), _named(other)
         if named[0] and named[1] and not _same_name(named[0][0], named[1][0]):
-            return _same_equation(gold, other)
+            return same_equation(gold, other)
         if named[0] and named[1]:
             return _same(named[0][1], named[1][1], depth)
-        return _same_equation(gold, other)
+        return same_equation(gold, other)
     if isinstance(gold, Relation):
         named_gold = _named(gold)
-        return named_gold is not None and _same_kind(_canonical(read(named_gold[1])), other, depth + 1)
+        return named_gold is not None and _same_kind(canonical(read(named_gold[1])), other, depth + 1)
     assert isinstance(other, Relation)
-    return any(_same_kind(gold, _canonical(read(value)), depth + 1) for value in _values(other))
+    return any(_same_kind(gold, canonical(read(value)), depth + 1) for value in _values(other))
 
 
 def _named(relation: Relation) -> tuple[str, str] | None:
@@ -227,9 +116,9 @@ def _named(relation: Relation) -> tuple[str, str] | None:
     if set(relation.signs) - {"=", "~"}:
         return None
     first, last = relation.sides[0], relation.sides[-1]
-    if _is_name(first) and _consistent(relation.sides[1:]):
+    if is_name(first) and _consistent(relation.sides[1:]):
         return first, last
-    if len(relation.sides) == 2 and _is_name(last):
+    if len(relation.sides) == 2 and is_name(last):
         return last, first
     return None
 
@@ -242,7 +131,7 @@ def _values(relation: Relation) -> list[str]:
     if named is not None:
         return [named[1]] if named[0] != relation.sides[0] else list(relation.sides[1:])
     first, *rest = relation.sides
-    node = _node(first)
+    node = parsed(first)
     if node is not None and node.names() - {"i"} and _consistent(rest):
         return [relation.sides[-1]]  # "x + y = 5"
     return list(relation.sides) if _consistent(relation.sides) else []
@@ -256,7 +145,7 @@ def _consistent(sides: Sequence[str]) -> bool:
 def _close(left: str, right: str) -> bool:
     if _same(left, right, MAX_DEPTH - 2):
         return True
-    values = [approximate(node) if (node := _node(_bare(side))) is not None else None for side in (left, right)]
+    values = [approximate(node) if (node := parsed(_bare(side))) is not None else None for side in (left, right)]
     if values[0] is None or values[1] is None:
         return False
     decimal = any((number := parse_plain(side)) is not None and number.decimals for side in (left, right))
@@ -277,28 +166,6 @@ def _same_name(left: str, right: str) -> bool:
     return any(r"\text" in name or re.search(r"[A-Za-z]{4}|\(", name) for name in (left, right))
 
 
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-
-
-def _same_equation(gold: Relation, other: Relation) -> bool:
-    """Two equations or inequalities: one is a constant multiple of the other (a positive one, or flipped)."""
-    if len(gold.sides) != 2 or len(other.sides) != 2:
-        return False
-    sign, its_sign = gold.signs[0], other.signs[0]
-    nodes = [_node(side) for side in (*gold.sides, *other.sides)]
-    if None in nodes:
-        return False
-    a, b, c, d = (node for node in nodes if node is not None)
-    if not a.names() | b.names() or (a.names() | b.names()) != (c.names() | d.names()):
-        return False
-    factor = ratio(Node("add", (a, Node("neg", (b,)))), Node("add", (c, Node("neg", (d,)))))
-    if factor is None:
-        return False
-    if sign in _FLIPPED and factor < 0:
-        its_sign = _FLIPPED.get(its_sign, its_sign)
-    return sign == its_sign
-
-
 # --- options, bases, texts, ratios ---------------------------------------------------------------
 
 
@@ -308,11 +175,11 @@ def _same_option(gold: Answer, other: Answer, depth: int) -> bool:
     option, single = (gold, other) if isinstance(gold, Option) else (other, gold)
     assert isinstance(option, Option)
     if option.value:
-        value = _canonical(read(option.value))
+        value = canonical(read(option.value))
         return _same_kind(*((value, single) if option is gold else (single, value)), depth + 1)
     # A lone capital may be a variable after all.
     letter = Formula(option.letter, Unit())
-    return isinstance(single, Formula) and _same_value(letter, single)
+    return isinstance(single, Formula) and same_value(letter, single)
 
 
 def _same_based(gold: Answer, other: Answer) -> bool:
@@ -342,7 +209,7 @@ def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     parts = [parse_plain(item) for item in ratio_.items]
     if parts[0] is None or parts[1] is None or parts[1].value == 0:
         return False
-    return _same_value(Quantity(parts[0].value / parts[1].value), single)
+    return same_value(Quantity(parts[0].value / parts[1].value), single)
 
 
 # --- collections ---------------------------------------------------------------------------------
@@ -417,79 +284,16 @@ def _matched(gold: Sequence[str], other: Sequence[str], depth: int) -> bool:
     return True
 
 
-# --- values --------------------------------------------------------------------------------------
-
-
-def _same_value(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
-    if isinstance(gold, Quantity) and isinstance(other, Quantity):
-        return same_quantity(gold, other)
-    left, right = _value_node(gold), _value_node(other)
-    if left is None or right is None:
-        known = _infinite(gold, other) or not _same_unit(gold.unit, other.unit)
-        return _infinite(gold, other) if known else math_verify_agrees(_latex(gold), _latex(other))
-    if not _same_unit(gold.unit, other.unit):
-        return False
-    exact = rational(left), rational(right)
-    if exact[0] is not None and exact[1] is not None:
-        return same_quantity(Quantity(exact[0], gold.unit), Quantity(exact[1], other.unit))
-    if equal(left, right):
-        return True
-    return _rounded(gold, right) or _rounded(other, left)
-
-
-def _infinite(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
-    texts = [compact(side.text).lstrip("+") if isinstance(side, Formula) else "" for side in (gold, other)]
-    return texts[0] == texts[1] and texts[0] != ""
-
-
-def _same_unit(gold: Unit, other: Unit) -> bool:
-    if gold.bare or other.bare:
-        return True
-    if gold.words or other.words:
-        return bool(gold.words & other.words)
-    return (gold.percent, gold.dimensions, gold.factor) == (other.percent, other.dimensions, other.factor)
-
-
-def _rounded(decimal: Quantity | Formula, exact: Node) -> bool:
-    """Whether a decimal is an irrational number rounded to ``SIGNIFICANT`` digits or more."""
-    if not isinstance(decimal, Quantity) or not decimal.decimals:
-        return False
-    digits = str(abs(int(decimal.value * 10**decimal.decimals))).lstrip("0")
-    value = approximate(exact)
-    if min(len(digits), decimal.decimals) < SIGNIFICANT or value is None or value.imag:
-        return False
-    return abs(float(decimal.value) - value.real) <= 0.5000001 * 10.0**-decimal.decimals
-
-
-def _value_node(side: Quantity | Formula) -> Node | None:
-    if isinstance(side, Quantity):
-        return Node("num", value=side.value)
-    return _node(side.text)
-
-
-def _latex(side: Quantity | Formula) -> str:
-    if isinstance(side, Formula):
-        return side.text
-    return rf"\frac{{{side.value.numerator}}}{{{side.value.denominator}}}"
-
-
-def _node(text: str) -> Node | None:
-    try:
-        return parse(text)
-    except UnsupportedError:
-        return None
-
-
-def value_of(text: str) -> Quantity | None:
+def number_of(text: str) -> Quantity | None:
     """The number an answer comes to: "x = 2\\sqrt{2}" is 2.828..., to double precision; None for no number."""
     try:
-        answer = _canonical(read(normalise(text)))
+        answer = canonical(read(normalise(text)))
         if isinstance(answer, Relation):
             values = _values(answer)
-            answer = _canonical(read(values[-1])) if values else answer
+            answer = canonical(read(values[-1])) if values else answer
         if isinstance(answer, Quantity):
             return answer
-        node = _node(answer.text) if isinstance(answer, Formula) else None
+        node = parsed(answer.text) if isinstance(answer, Formula) else None
         value = approximate(node) if node is not None else None
     except (UnreadableError, TooBigError):
         return None

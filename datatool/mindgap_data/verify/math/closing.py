@@ -1,0 +1,82 @@
+"""What a response without a marked answer concludes with in its last sentence, as small models do.
+
+Only a sentence that concludes counts; a question, a doubt, a condition or an alternative is no answer.
+"""
+
+import re
+
+from mindgap_data.verify.answers import strip_thinking
+from mindgap_data.verify.math.plain import parse_plain
+
+_WORDED_NUMBER = re.compile(
+    r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
+)
+_ENDING = re.compile(r".*(?:\b(?:is|are|was|were|equals?)|=)\s*:?\s*(\S[^=]{0,80}?)[.!]?$")
+_CONCLUSION = re.compile(
+    r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means"
+    r"|that means|consequently)\b",
+    re.IGNORECASE,
+)
+_INSTRUCTION = re.compile(
+    r"(?:(?:now|then|next|so|and|finally),? )?(?:(?:we|i|let us|let's|you)(?:'ll)? )?"
+    r"(?:(?:will|can|must|need to|have to) )?"
+    r"(?:substitute|add|subtract|multiply|divide|use|using|check|verify|plug|set|note|notice|recall|compute|calculate|find"
+    r"|solve|take|round|count|combine|simplify|replace|apply|put|insert)\b",
+    re.IGNORECASE,
+)
+_NO_CONCLUSION = re.compile(
+    r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
+    r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
+    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|half"
+    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|given|first"
+    r"|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+
+
+def closing_number(response: str) -> str | None:
+    """The number a response ends in, for models that conclude in prose ("So she has 12 apples.").
+
+    Only the last sentence of the last line counts, and only when it concludes: it is no question, holds
+    no doubt, denial, condition or alternative, and either states one number alone, or one after its last
+    "=", or opens with "So", "Therefore", ... and ends in it. Everything else is no answer.
+    """
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    lines = body[-2000:].strip().rsplit("\n", 1)
+    line = re.sub(r"\*\*|\\[()\[\]]", "", lines[-1]).replace("\\$", "$").strip().strip("*_`# ")
+    sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
+    if not sentences:
+        return None
+    sentence = sentences[-1]
+    if len(sentence) > 400 or _NO_CONCLUSION.search(sentence) or _INSTRUCTION.match(sentence):
+        return None
+    ending = _ENDING.search(sentence)
+    if ending and parse_plain(ending[1]) is not None:
+        return ending[1].strip()
+    _, equals, right = sentence.rpartition("=")
+    part = right if equals else sentence
+    matches = list(_WORDED_NUMBER.finditer(part))
+    numbers = [match.group() for match in matches]
+    if not numbers or re.search(r"[0-9][0-9.,]*\s*(?:[*/^\u00d7\u00f7+]|\\)", part):
+        return None
+    if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
+        return None
+    with_unit = part[matches[-1].start() :].rstrip(".! ")
+    if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
+        return None  # a number that is no sentence, behind others
+    return with_unit if parse_plain(with_unit) is not None else numbers[-1]
+
+
+def closing_formula(response: str) -> str | None:
+    """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
+    body = strip_thinking(response)
+    if body is None:
+        return None
+    line = body[-2000:].strip().rsplit("\n", 1)[-1].replace("**", "")
+    match = re.search(r"(?:\b(?:is|are|equals)\b|=)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))[.!]?$", line)
+    if match is None or _NO_CONCLUSION.search(re.split(r"[.!?]\s", line[: match.start()])[-1]):
+        return None
+    return (match[1] or match[2]).strip()

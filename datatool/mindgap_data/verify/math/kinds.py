@@ -1,0 +1,86 @@
+"""The kinds of answer that are told apart before values are compared."""
+
+from dataclasses import dataclass
+
+from mindgap_data.verify.math.plain import Quantity
+from mindgap_data.verify.math.units import Unit
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """A letter of a multiple choice, and what stands behind it ("" for nothing)."""
+
+    letter: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Based:
+    """Digits with the base they are written in."""
+
+    digits: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """Several answers: a bare list or a set; the order says nothing."""
+
+    items: tuple[str, ...]
+    is_set: bool
+
+
+@dataclass(frozen=True)
+class Bracketed:
+    """A tuple, point, vector or interval, with its brackets."""
+
+    left: str  # ( [ or <
+    right: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Union:
+    """A union of intervals or sets."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of cells."""
+
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Sides and the signs between them: = ~ < > <= >= != in."""
+
+    sides: tuple[str, ...]
+    signs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """a : b."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An expression, with the unit behind it."""
+
+    text: str
+    unit: Unit
+
+
+Answer = Text | Option | Based | Items | Bracketed | Union | Matrix | Relation | Ratio | Formula | Quantity

@@ -1,0 +1,94 @@
+"""Numbers and formulas compared by value, and equations by the constant between them."""
+
+from mindgap_data.verify.math.evaluation import approximate, equal, ratio
+from mindgap_data.verify.math.exact import rational
+from mindgap_data.verify.math.expression import Node, UnsupportedError, parse
+from mindgap_data.verify.math.kinds import Formula, Relation
+from mindgap_data.verify.math.latex import compact
+from mindgap_data.verify.math.plain import SIGNIFICANT, Quantity, same_quantity
+from mindgap_data.verify.math.symbolic import math_verify_agrees
+from mindgap_data.verify.math.units import Unit
+
+
+def same_value(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
+    """Whether two values are equal, their units agreeing; math-verify is asked what our parser cannot read."""
+    if isinstance(gold, Quantity) and isinstance(other, Quantity):
+        return same_quantity(gold, other)
+    left, right = _value_node(gold), _value_node(other)
+    if left is None or right is None:
+        known = _infinite(gold, other) or not _same_unit(gold.unit, other.unit)
+        return _infinite(gold, other) if known else math_verify_agrees(_latex(gold), _latex(other))
+    if not _same_unit(gold.unit, other.unit):
+        return False
+    exact = rational(left), rational(right)
+    if exact[0] is not None and exact[1] is not None:
+        return same_quantity(Quantity(exact[0], gold.unit), Quantity(exact[1], other.unit))
+    if equal(left, right):
+        return True
+    return _rounded(gold, right) or _rounded(other, left)
+
+
+def _infinite(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
+    texts = [compact(side.text).lstrip("+") if isinstance(side, Formula) else "" for side in (gold, other)]
+    return texts[0] == texts[1] and texts[0] != ""
+
+
+def _same_unit(gold: Unit, other: Unit) -> bool:
+    if gold.bare or other.bare:
+        return True
+    if gold.words or other.words:
+        return bool(gold.words & other.words)
+    return (gold.percent, gold.dimensions, gold.factor) == (other.percent, other.dimensions, other.factor)
+
+
+def _rounded(decimal: Quantity | Formula, exact: Node) -> bool:
+    """Whether a decimal is an irrational number rounded to ``SIGNIFICANT`` digits or more."""
+    if not isinstance(decimal, Quantity) or not decimal.decimals:
+        return False
+    digits = str(abs(int(decimal.value * 10**decimal.decimals))).lstrip("0")
+    value = approximate(exact)
+    if min(len(digits), decimal.decimals) < SIGNIFICANT or value is None or value.imag:
+        return False
+    return abs(float(decimal.value) - value.real) <= 0.5000001 * 10.0**-decimal.decimals
+
+
+def _value_node(side: Quantity | Formula) -> Node | None:
+    if isinstance(side, Quantity):
+        return Node("num", value=side.value)
+    return parsed(side.text)
+
+
+def _latex(side: Quantity | Formula) -> str:
+    if isinstance(side, Formula):
+        return side.text
+    return rf"\frac{{{side.value.numerator}}}{{{side.value.denominator}}}"
+
+
+def parsed(text: str) -> Node | None:
+    """The expression ``text`` is, or None."""
+    try:
+        return parse(text)
+    except UnsupportedError:
+        return None
+
+
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def same_equation(gold: Relation, other: Relation) -> bool:
+    """Two equations or inequalities: one is a constant multiple of the other (a positive one, or flipped)."""
+    if len(gold.sides) != 2 or len(other.sides) != 2:
+        return False
+    sign, its_sign = gold.signs[0], other.signs[0]
+    nodes = [parsed(side) for side in (*gold.sides, *other.sides)]
+    if None in nodes:
+        return False
+    a, b, c, d = (node for node in nodes if node is not None)
+    if not a.names() | b.names() or (a.names() | b.names()) != (c.names() | d.names()):
+        return False
+    factor = ratio(Node("add", (a, Node("neg", (b,)))), Node("add", (c, Node("neg", (d,)))))
+    if factor is None:
+        return False
+    if sign in _FLIPPED and factor < 0:
+        its_sign = _FLIPPED.get(its_sign, its_sign)
+    return sign == its_sign
