@@ -20,7 +20,7 @@ from mindgap_data.checks.audit import (
     reading_order,
     verdict_findings,
 )
-from mindgap_data.commands.options import pairs_from
+from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, record_error
 from mindgap_data.rows.files import AtomicWriter, read_rows

@@ -14,13 +14,13 @@ from mindgap_data.commands.options import (
     SectionedCommand,
     fields_from,
     input_options,
-    pairs_from,
     policy_from,
     policy_options,
     sampling_from,
     sampling_options,
     verifier_options,
 )
+from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError
 from mindgap_data.evaluation.job import (

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 
+from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.engines import Engine, Sampling
 from mindgap_data.engines.open import EngineSettings
 from mindgap_data.errors import UserError
@@ -268,7 +268,7 @@ def policy_from(options: Mapping[str, Any]) -> Policy:
         api_key=options["api_key"],
         concurrency=options["concurrency"],
         timeout=options["request_timeout"],
-        engine_args=dict(_pair(text, "--engine-arg") for text in options["engine_args"]),
+        engine_args=pairs_from(options["engine_args"], "--engine-arg"),
     )
     return Policy(spec, settings)
 
@@ -307,21 +307,6 @@ def fields_from(options: Mapping[str, Any]) -> Fields:
         id=options["id_field"],
         system=options["system_field"],
     )
-
-
-def pairs_from(texts: tuple[str, ...], option: str) -> dict[str, Any]:
-    """NAME=VALUE options as a dict, values read as YAML."""
-    return dict(_pair(text, option) for text in texts)
-
-
-def _pair(text: str, option: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UserError(f"{option} {text!r}: NAME=VALUE is wanted, for example tensor_parallel_size=2")
-    try:
-        return name.strip().replace("-", "_"), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"{option} {text!r}: the value is not YAML") from error
 
 
 def _template(path: Path | None) -> str | None:

@@ -17,7 +17,6 @@ from mindgap_data.commands.options import (
     SectionedCommand,
     fields_from,
     input_options,
-    pairs_from,
     policy_from,
     policy_options,
     sampling_from,
@@ -25,6 +24,7 @@ from mindgap_data.commands.options import (
     verifier_options,
     whose_logprobs,
 )
+from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import choose_engine, open_engine
 from mindgap_data.errors import UserError

@@ -1,6 +1,5 @@
 """``mindgap-data verify``: run a verifier over any file of responses."""
 
-import json
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError
 from mindgap_data.rows.files import AtomicWriter, read_rows
 from mindgap_data.verify import Verdict
@@ -22,7 +22,7 @@ ANSWER_FIELDS = ("answer", "reference", "reference_answer", "gold", "target", "A
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckedRow:
     """One row with what is checked of it."""
 
     row: dict[str, Any]
@@ -38,24 +38,24 @@ class Row:
     default="math",
     show_default=True,
     help="math, numeric, exact, choice, regex, json, code, judge, an installed name, or module:function; "
-    "a row's field 'verifier' goes first.",
+    "a row's field 'verifier' overrides it.",
 )
 @click.option(
     "--verifier-option",
     "options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Option of the verifier, e.g. rel_tol=0.01; VALUE is read as JSON, else as text. May be repeated.",
+    help="Option of the verifier, e.g. rel_tol=0.01 or ignore_case=yes. Repeatable.",
 )
 @click.option(
     "--response-field",
-    help="Field with the response: a text, a list of texts, or chat messages.  [default: the first there is of "
+    help="Field with the response: a text, a list of texts, or chat messages.  [default: the first present of "
     + ", ".join(RESPONSE_FIELDS)
     + "]",
 )
 @click.option(
     "--answer-field",
-    help="Field with the reference answer.  [default: the first there is of " + ", ".join(ANSWER_FIELDS) + "]",
+    help="Field with the reference answer.  [default: the first present of " + ", ".join(ANSWER_FIELDS) + "]",
 )
 @click.option(
     "-o",
@@ -63,9 +63,9 @@ class Row:
     type=click.Path(path_type=Path),
     help="Write every row with its verdict in a field 'verdict' here.",
 )
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds a check may take.")
-@click.option("--workers", type=int, help="Worker processes.  [default: one a CPU]")
-@click.option("--memory", "memory_mb", default=2048, show_default=True, help="Address space of a worker, MiB.")
+@click.option("--timeout", default=5.0, show_default=True, help="Seconds one answer may take to check.")
+@click.option("--workers", type=int, help="Worker processes.  [default: one per CPU]")
+@click.option("--memory", "memory_mb", default=2048, show_default=True, help="Address space of each worker, MiB.")
 def command(
     file: Path,
     verifier: str,
@@ -86,7 +86,7 @@ def command(
     if output is not None and output.resolve() == file.resolve():
         raise UserError(f"{output}: the output is the input; name another file with -o")
     counts: Counter[Verdict] = Counter()
-    with VerifierPool(verifier, _options(options), timeout, workers, memory_mb) as pool:
+    with VerifierPool(verifier, pairs_from(options, "--verifier-option"), timeout, workers, memory_mb) as pool:
         needs_answer = pool.needs_answer
         rows = _rows(file, response_field, answer_field, needs_answer, pool)
         with AtomicWriter(output) if output is not None else nullcontext() as writer:
@@ -99,22 +99,9 @@ def command(
     _print(counts, sys.stdout.isatty())
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UserError(f"--verifier-option {pair!r}: expected NAME=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
-
-
 def _rows(
     file: Path, response_field: str | None, answer_field: str | None, needs_answer: bool, pool: VerifierPool
-) -> Iterator[Row]:
+) -> Iterator[CheckedRow]:
     for line, row in read_rows(file):
         where = f"{file}:{line}"
         try:
@@ -123,7 +110,7 @@ def _rows(
             pool.verifier_of(row)
         except UserError as error:
             raise UserError(f"{where}: {error.message}") from error
-        yield Row(row, responses, answer, several)
+        yield CheckedRow(row, responses, answer, several)
 
 
 def _responses(row: Mapping[str, Any], field: str | None) -> tuple[list[str], bool]:
@@ -140,13 +127,15 @@ def _responses(row: Mapping[str, Any], field: str | None) -> tuple[list[str], bo
         return [_last_turn(value, name)], False
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return list(value), True
-    raise UserError(f"field {name}: a response is a text, a list of texts or chat messages, this is neither")
+    raise UserError(f"field {name}: a response must be a text, a list of texts or chat messages")
 
 
 def _last_turn(messages: list[Mapping[str, Any]], name: str) -> str:
     last = messages[-1]
     if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
-        raise UserError(f"field {name}: the last turn is {str(last.get('role'))[:40]!r}, not a text of the assistant")
+        raise UserError(
+            f"field {name}: the last turn must be text of the assistant, got role {str(last.get('role'))[:40]!r}"
+        )
     return str(last["content"])
 
 
@@ -160,13 +149,13 @@ def _answer(row: Mapping[str, Any], field: str | None, needed: bool) -> str:
             raise UserError(f"no reference answer in fields {', '.join(ANSWER_FIELDS)}; name it with --answer-field")
         if name not in row:
             raise UserError(f"field {name}: not in this row; name the reference answer with --answer-field")
-        raise UserError(f"field {name}: a reference answer is a text or a number, this is {type(value).__name__}")
+        raise UserError(f"field {name}: a reference answer must be a text or a number, got {type(value).__name__}")
     return str(value)
 
 
-def _verdicts(rows: Iterator[Row], pool: VerifierPool) -> Iterator[tuple[Row, list[Verdict]]]:
+def _verdicts(rows: Iterator[CheckedRow], pool: VerifierPool) -> Iterator[tuple[CheckedRow, list[Verdict]]]:
     """Rows with their verdicts, in order; the pool's back-pressure bounds how far checking runs ahead."""
-    waiting: deque[tuple[Row, list[Future[Verdict]]]] = deque()
+    waiting: deque[tuple[CheckedRow, list[Future[Verdict]]]] = deque()
     for row in rows:
         waiting.append((row, [pool.submit(response, row.answer, row.row) for response in row.responses]))
         while waiting and (len(waiting) > 1000 or all(future.done() for future in waiting[0][1])):

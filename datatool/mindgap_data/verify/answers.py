@@ -1,4 +1,4 @@
-r"""Where an answer stands in a text: pure string functions, every one linear in the text's length.
+r"""Finding the answer in a text: pure string functions, every one linear in the text's length.
 
 The order of search in a response, most explicit first:
 
@@ -7,8 +7,8 @@ The order of search in a response, most explicit first:
 3. the last "the answer is ...", "Answer: ..." or "Final answer" heading;
 4. a response that is nothing but one line without prose ("3/4", "B").
 
-A statement its own sentence denies ("the answer is not 7") or its author takes back ("wait, that's
-wrong") is no answer.
+A statement that its own sentence denies ("the answer is not 7") or its author takes back ("wait,
+that's wrong") does not count.
 """
 
 import re
@@ -17,7 +17,7 @@ from typing import Literal
 
 from mindgap_data.verify.boxes import MAX_ANSWER, find_boxes, last_boxed, unwrap
 
-# An answer stands near the end; a longer text is read from here on, so no text costs more than this.
+# Answers are near the end: only this much of a longer text is read.
 TAIL = 200_000
 MAX_BARE = 200
 
@@ -65,7 +65,7 @@ _RETRACTED = re.compile(
 
 @dataclass(frozen=True)
 class Found:
-    """An answer as it stands in a response."""
+    """An answer as the response writes it."""
 
     text: str  # never empty
     how: Literal["boxed", "hashes", "stated", "whole", "closing"]
@@ -141,7 +141,7 @@ def stated_after_box(response: str) -> str | None:
 
 
 def _boxed_answer(body: str) -> tuple[Found | None] | None:
-    """(answer,) of the boxes; (None,) when they are there and say nothing; None when there is no box."""
+    """(answer,) of the boxes; (None,) when the boxes give none; None when there is no box."""
     boxes, unclosed = find_boxes(body)
     if unclosed >= 0 and (not boxes or unclosed > boxes[-1][0]):
         return (None,)

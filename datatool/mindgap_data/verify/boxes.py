@@ -28,7 +28,7 @@ def find_boxes(text: str) -> tuple[list[tuple[int, int, int]], int]:
                 start, content = stack.pop()
                 if start >= 0:
                     while boxes and boxes[-1][0] > start:
-                        boxes.pop()  # it stands inside this one
+                        boxes.pop()  # it is inside this one
                     boxes.append((start, content, match.start()))
         elif token.endswith("{"):
             if token[1] in "bf":

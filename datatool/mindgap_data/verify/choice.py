@@ -24,7 +24,7 @@ class ChoiceVerifier:
     kind: ClassVar[str] = "checked"
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict on ``response``; a reference that is no letter and no choice of the row is a checker error."""
+        """Verdict; a reference that is neither a letter nor one of the row's choices is a checker error."""
         choices = choices_of(row)
         gold = letter_of(answer, choices)
         if gold is None:

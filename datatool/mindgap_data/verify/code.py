@@ -69,7 +69,7 @@ class CodeVerifier:
 
     The row brings ``tests`` (Python statements that raise when the program is wrong: a text, or a list of
     texts, run in the program's names, once it ran as a module), or ``inputs`` and ``outputs`` (lists of
-    texts of one length: standard input, and what standard output must be, trailing white space apart).
+    texts of one length: standard input, and what standard output must be, ignoring trailing white space).
 
     A pair is judged outside the program's process. Tests run inside it: a program written to deceive them
     (an object equal to everything) can; nothing it does to the process passes for having passed.
@@ -158,8 +158,8 @@ class CodeVerifier:
         word = secrets.token_hex(16).encode()
         stdin = b"".join(_sized(text) for text in (program, tests)) + word
         command = [self._interpreter(), "-I", "-B", "-c", _DRIVER]
-        outcome = sandbox.run(command, stdin, "", "program.py", self._limits(self.seconds), self._isolation)
-        return outcome.status == "ended" and outcome.output == word
+        ended = sandbox.run(command, stdin, "", "program.py", self._limits(self.seconds), self._isolation)
+        return ended.status == "ended" and ended.output == word
 
     def _passes_pairs(self, program: str, pairs: Sequence[tuple[str, str]]) -> bool:
         """Every pair in turn, all within the one time limit."""
@@ -173,14 +173,14 @@ class CodeVerifier:
             if left <= 0:
                 return False
             name = f"program{language.suffix}"
-            outcome = sandbox.run(command, given.encode(), program, name, self._limits(left), self._isolation)
-            if outcome.status != "ended" or _lines(outcome.output.decode("utf-8", "replace")) != _lines(expected):
+            ended = sandbox.run(command, given.encode(), program, name, self._limits(left), self._isolation)
+            if ended.status != "ended" or _lines(ended.output.decode("utf-8", "replace")) != _lines(expected):
                 return False
         return True
 
 
 def _tests(row: Mapping[str, Any]) -> str | None:
-    """The row's tests as one Python text; None when there are none, or they are no Python."""
+    """The row's tests as one Python text; None when there are none, or they are not Python."""
     tests = row.get("tests")
     if isinstance(tests, list) and tests and all(isinstance(test, str) for test in tests):
         tests = "\n".join(tests)

@@ -57,7 +57,7 @@ class JudgeVerifier:
     """Asks a model for votes and takes the verdict enough of them agree on.
 
     A vote counts when the last line of the reply is exactly ``VERDICT: CORRECT`` or ``VERDICT: WRONG``;
-    any other reply is no vote. Fewer than ``agreement`` of the votes for one side, or a server that does
+    any other reply does not count. Fewer than ``agreement`` of the votes for one side, or a server that does
     not answer, is a checker error. Votes are kept on disk, so a rerun asks nothing twice.
 
     Attributes:
@@ -100,7 +100,7 @@ class JudgeVerifier:
         return self.votes * self.timeout * 3 + 10
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict; an empty response is no answer, one beyond 60,000 characters is not judged."""
+        """Verdict; an empty response gives no answer, one beyond 60,000 characters is not judged."""
         body = strip_thinking(response)
         if body is None or not body.strip():
             return Verdict.NO_ANSWER

@@ -17,8 +17,8 @@ class NumericVerifier:
     """|response - reference| <= max(rel_tol * |reference|, abs_tol), both converted to one unit.
 
     Attributes:
-        rel_tol: relative tolerance; a row's field ``rel_tol`` goes first.
-        abs_tol: absolute tolerance, in the reference's unit; a row's field ``abs_tol`` goes first.
+        rel_tol: relative tolerance; a row's field ``rel_tol`` overrides it.
+        abs_tol: absolute tolerance, in the reference's unit; a row's field ``abs_tol`` overrides it.
     """
 
     rel_tol: float = 1e-3
@@ -31,7 +31,7 @@ class NumericVerifier:
                 raise UserError(f"verifier 'numeric': option {name} must be a number of 0 or more, got {value!r}")
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict; a reference that is no number, or a tolerance that is none, is a checker error."""
+        """Verdict; a reference or a tolerance that is not a number is a checker error."""
         gold = _quantity(gold_answer(answer))
         tolerances = row.get("rel_tol", self.rel_tol), row.get("abs_tol", self.abs_tol)
         if gold is None or not all(_is_tolerance(value) for value in tolerances):

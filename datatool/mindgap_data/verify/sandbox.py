@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramEnd:
     """How a program ended."""
 
     status: Literal["ended", "failed", "time"]  # exit code 0, any other, out of time
@@ -71,7 +71,9 @@ def works(isolation: Isolation) -> bool:
             return False
 
 
-def run(command: Sequence[str], stdin: bytes, program: str, name: str, limits: Limits, isolation: Isolation) -> Outcome:
+def run(
+    command: Sequence[str], stdin: bytes, program: str, name: str, limits: Limits, isolation: Isolation
+) -> ProgramEnd:
     """Run ``command`` in a fresh scratch directory in which ``program`` is the file ``name``.
 
     Args:
@@ -110,7 +112,7 @@ def interpreter(name: str, isolation: Isolation) -> str:
     )
 
 
-def _run(command: list[str], stdin: bytes, limits: Limits, isolation: Isolation, scratch: Path) -> Outcome:
+def _run(command: list[str], stdin: bytes, limits: Limits, isolation: Isolation, scratch: Path) -> ProgramEnd:
     uid = FIRST_UID + os.getpid() % 1_000_000 if os.geteuid() == 0 else None
     work = scratch / "work"
     work.mkdir()
@@ -139,7 +141,7 @@ def _run(command: list[str], stdin: bytes, limits: Limits, isolation: Isolation,
     with output.open("rb") as written:
         text = written.read(MAX_OUTPUT)
     status = {0: "ended", 124: "time"}.get(process.returncode, "failed")
-    return Outcome(status, text)  # type: ignore[arg-type]
+    return ProgramEnd(status, text)  # type: ignore[arg-type]
 
 
 def _wrapper(isolation: Isolation, scratch: Path, limits: Limits, *programs: str) -> list[str]:

@@ -39,7 +39,7 @@ class JsonVerifier:
             raise UserError("verifier 'json': option schema: this is not a JSON Schema")
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict; a response without any JSON is no answer, JSON that does not parse is wrong."""
+        """Verdict; a response without any JSON gives no answer, JSON that does not parse is wrong."""
         body = strip_thinking(response)
         if body is None or not body.strip():
             return Verdict.NO_ANSWER
@@ -113,7 +113,7 @@ def _refuse(constant: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found
 
 

@@ -15,17 +15,21 @@ MAX_PATTERN = 2_000
 
 @dataclass(frozen=True)
 class ExactVerifier:
-    """The marked answer, or else the whole response, is the reference, white space apart.
+    """The marked answer, or else the whole response, equals the reference; differences in white space are ignored.
 
     Attributes:
-        ignore_case: whether upper and lower case are one.
+        ignore_case: whether upper and lower case are the same.
     """
 
     ignore_case: bool = False
     kind: ClassVar[str] = "checked"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.ignore_case, bool):
+            raise UserError(f"verifier 'exact': option ignore_case must be yes or no, got {self.ignore_case!r}")
+
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict; an empty response, or one that never stops thinking, is no answer."""
+        """Verdict; an empty response, or one that never stops thinking, gives no answer."""
         body = strip_thinking(response)
         if body is None or not body.strip():
             return Verdict.NO_ANSWER
@@ -45,7 +49,7 @@ class RegexVerifier:
     """A regular expression (Python's ``re``) matches somewhere in the response after its thinking block.
 
     The pattern is the row's field ``pattern``, or the option, or else the reference answer itself. A
-    pattern that never comes back is ended by the pool's time limit, as a checker error.
+    pattern that runs without end meets the pool's time limit: a checker error.
 
     Attributes:
         pattern: for rows that bring none.
@@ -57,13 +61,17 @@ class RegexVerifier:
 
     def __post_init__(self) -> None:
         if self.pattern is not None:
+            if not isinstance(self.pattern, str):
+                raise UserError(
+                    f"verifier 'regex': option pattern must be text, got {self.pattern!r}; put it in double quotes"
+                )
             try:
                 re.compile(self.pattern)
             except re.error as error:
                 raise UserError(f"verifier 'regex': option pattern: {error}; see Python's re module") from error
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
-        """Verdict; a pattern that is no regular expression is a checker error."""
+        """Verdict; a pattern that is not a regular expression is a checker error."""
         body = strip_thinking(response)
         if body is None or not body.strip():
             return Verdict.NO_ANSWER

@@ -236,7 +236,7 @@ def test_a_ten_megabyte_row_costs_that_row_only(model: Path, tmp_path: Path) -> 
             ["--stages", "guided,self"],
             "--stages guided,self: some of self,guided,expert is wanted, in this order, each once",
         ),
-        (["--engine-arg", "x"], "--engine-arg 'x': NAME=VALUE is wanted, for example tensor_parallel_size=2"),
+        (["--engine-arg", "x"], "--engine-arg 'x': give it as NAME=VALUE"),
         (
             ["--engine-arg", "x=1"],
             "--engine-arg x: the transformers engine takes none; see --device, --dtype, --batch-size",

@@ -95,14 +95,14 @@ USER_LAST = {"messages": [{"role": "user", "content": "x"}], "answer": "5"}
         (
             {"response": 5, "answer": "5"},
             [],
-            "field response: a response is a text, a list of texts or chat messages, this is neither",
+            "field response: a response must be a text, a list of texts or chat messages",
         ),
         (
             {"response": "5", "answer": [5]},
             [],
-            "field answer: a reference answer is a text or a number, this is list",
+            "field answer: a reference answer must be a text or a number, got list",
         ),
-        (USER_LAST, [], "field messages: the last turn is 'user', not a text of the assistant"),
+        (USER_LAST, [], "field messages: the last turn must be text of the assistant, got role 'user'"),
         ({**RIGHT, "verifier": "os:system"}, [], f"field verifier: 'os:system' is not one of {NAMES}"),
         (5, [], "a row must be a JSON object, this is a int"),
     ],
@@ -119,7 +119,7 @@ def test_a_bad_row_is_named_with_its_line(tmp_path: Path, row: Any, options: lis
     ("rows", "options", "message"),
     [
         ([], [], "FILE: the file has no rows"),
-        ([RIGHT], ["--verifier-option", "x"], "--verifier-option 'x': expected NAME=VALUE"),
+        ([RIGHT], ["--verifier-option", "x"], "--verifier-option 'x': give it as NAME=VALUE"),
         (
             [RIGHT],
             ["--verifier", "nope"],

@@ -13,7 +13,7 @@ From the outside in:
 - ``exact``       expressions of rational numbers, exactly
 - ``expression``  the parser of expressions
 - ``symbolic``    math-verify, for sums, products, integrals and limits
-- ``plain``       plain numbers, read without a parser; ``units`` is what stands behind them
+- ``plain``       plain numbers, read without a parser; ``units`` reads the units after them
 - ``latex``       one spelling for LaTeX, plain text and Unicode
 
 Every size is bounded before anything is computed, and no text is ever executed.

@@ -1,6 +1,6 @@
 """What a response without a marked answer concludes with in its last sentence, as small models do.
 
-Only a sentence that concludes counts; a question, a doubt, a condition or an alternative is no answer.
+Only a sentence that concludes counts: not a question, a doubt, a condition or an alternative.
 """
 
 import re
@@ -38,9 +38,9 @@ _NO_CONCLUSION = re.compile(
 def closing_number(response: str) -> str | None:
     """The number a response ends in, for models that conclude in prose ("So she has 12 apples.").
 
-    Only the last sentence of the last line counts, and only when it concludes: it is no question, holds
+    Only the last sentence of the last line counts, and only when it concludes: it is not a question, has
     no doubt, denial, condition or alternative, and either states one number alone, or one after its last
-    "=", or opens with "So", "Therefore", ... and ends in it. Everything else is no answer.
+    "=", or opens with "So", "Therefore", ... and ends in it. Otherwise there is no answer: None.
     """
     body = strip_thinking(response)
     if body is None:
@@ -66,7 +66,7 @@ def closing_number(response: str) -> str | None:
         return None
     with_unit = part[matches[-1].start() :].rstrip(".! ")
     if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
-        return None  # a number that is no sentence, behind others
+        return None  # a bare number after other sentences
     return with_unit if parse_plain(with_unit) is not None else numbers[-1]
 
 

@@ -52,7 +52,7 @@ def equal(left: Node, right: Node) -> bool | None:
 
 
 def ratio(left: Node, right: Node) -> float | None:
-    """The constant ``left / right`` is at every point, or None when it is no constant (or 0)."""
+    """The value of ``left / right`` where it is one constant at every point, and not 0; else None."""
     names = sorted((left.names() | right.names()) - {"i"})
     from mpmath import mp
 

@@ -53,7 +53,7 @@ def parse(text: str) -> Node:
     """The expression ``text`` is.
 
     Raises:
-        UnsupportedError: it is no expression of algebra, or beyond the bounds on tokens and nesting.
+        UnsupportedError: not an expression of algebra, or beyond the bounds on tokens and nesting.
     """
     text = _DEGREES.sub(r"(\1\\pi/180)", text)
     if _LONG_WORD.search(text):

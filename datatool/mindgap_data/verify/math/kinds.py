@@ -1,4 +1,4 @@
-"""The kinds of answer that are told apart before values are compared."""
+"""The kinds of answer; kinds are compared before values."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Option:
-    """A letter of a multiple choice, and what stands behind it ("" for nothing)."""
+    """A letter of a multiple choice, and the value written after it ("" for none)."""
 
     letter: str
     value: str

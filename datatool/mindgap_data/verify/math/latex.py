@@ -7,7 +7,7 @@ MAX_TEXT = 5_000
 
 
 class UnreadableError(Exception):
-    """An answer that is not to be read: too long, or with characters that hide what it says."""
+    """An answer too long to read, or with characters that hide what it says."""
 
 
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
@@ -113,7 +113,7 @@ def normalise(text: str) -> str:
 
 
 def compact(text: str) -> str:
-    """``text`` without the spaces that say nothing, to compare as it stands."""
+    """``text`` without spaces that mean nothing, for comparison as text."""
     text = re.sub(r"([\^_]) *([0-9A-Za-z])", r"\1{\2}", text)
     return re.sub(r"(?<![0-9A-Za-z]) +| +(?![0-9A-Za-z])", "", text)
 
@@ -136,7 +136,7 @@ def _spell_characters(text: str) -> str:
 
 
 def _undollar(text: str) -> str:
-    """Math delimiters removed; a dollar sign that stands for money becomes ``\\$``."""
+    """Math delimiters removed; a dollar sign that means money becomes ``\\$``."""
     text = re.sub(r"\\[()\[\]]", " ", text) if re.search(r"\\[(\[]", text) else text
     text = re.sub(r"\\text *\{ *\\?\$ *\}", r"\\$", text)
     bare = re.findall(r"(?<!\\)\$", text)
@@ -154,7 +154,7 @@ def _strip_stop(text: str) -> str:
 
 
 def _is_group(text: str) -> bool:
-    """Whether one pair of braces holds all of ``text``, and it is no set: nothing in it is listed."""
+    """Whether one pair of braces holds all of ``text`` and only groups it: a set has commas."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
     depth = 0

@@ -76,7 +76,7 @@ _TOKEN = re.compile(r"[A-Za-z]+|\^ *-?[0-9]|[/%$\u20ac\u00a3\u00a2]|-(?=[A-Za-z]
 
 @dataclass(frozen=True)
 class Unit:
-    """What stands behind a number."""
+    """The unit after a number."""
 
     scale: Fraction = Fraction(1)  # of words such as "million"
     percent: bool = False

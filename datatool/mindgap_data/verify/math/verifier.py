@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, find_answer, gold_answer, stated_after_box
 from mindgap_data.verify.math.choices import choice_value, choices_of, closing_letter
@@ -31,6 +32,10 @@ class MathVerifier:
 
     closing_answers: bool = True
     kind: ClassVar[str] = "checked"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.closing_answers, bool):
+            raise UserError(f"verifier 'math': option closing_answers must be yes or no, got {self.closing_answers!r}")
 
     def __call__(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict:
         """Verdict on ``response`` against ``answer``. Sizes are bounded here; time is bounded by the pool."""
@@ -67,7 +72,7 @@ class MathVerifier:
         compare(r"\sqrt{2}", r"2^{0.5}", {})
 
     def _found(self, response: str, number: Quantity | None) -> Found | None:
-        """The stated answer; where a number is asked for, also one that stands in a sentence."""
+        """The stated answer; where the reference is a number, also one inside a sentence."""
         found = find_answer(response)
         if not self.closing_answers:
             return found
