@@ -12,6 +12,9 @@ from mindgap_data.policy.models import resolve_model_path
 from mindgap_data.rows.files import read_rows
 
 
+GUIDED = Path(__file__).with_name("guided.jinja")
+
+
 def call(*arguments: object) -> None:
     """Run a `mindgap-data` command in this process, so that torch is imported once for many."""
     mindgap_data.main([str(argument) for argument in arguments], standalone_mode=False)
@@ -22,7 +25,21 @@ def rewrite(plan: Plan, model: str, source: Path, output: Path, seed: int) -> No
     sampling = ["--temperature", plan.temperature, "--max-tokens", plan.max_tokens, "--samples", plan.samples]
     engine = ["--batch-size", plan.batch_size, "--workers", 1, "--verifier", "numeric", "--engine", "transformers"]
     output.parent.mkdir(parents=True, exist_ok=True)
-    call("rewrite", source, "-o", output, "--model", model, "--seed", seed, *sampling, *engine, "--overwrite")
+    call(
+        "rewrite",
+        source,
+        "-o",
+        output,
+        "--model",
+        model,
+        "--seed",
+        seed,
+        *sampling,
+        *engine,
+        "--guided-template",
+        GUIDED,
+        "--overwrite",
+    )
 
 
 def select(rewritten: Path, folder: Path) -> None:
