@@ -11,7 +11,6 @@ from mindgap_data.commands import main as mindgap_data
 from mindgap_data.policy.models import resolve_model_path
 from mindgap_data.rows.files import read_rows
 
-
 GUIDED = Path(__file__).with_name("guided.jinja")
 
 

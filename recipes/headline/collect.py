@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.gap.figures import Figures, Settings
-from mindgap_data.gap.measure import measure as measure_gap
 from recipes.headline.measure import read_json
 from recipes.headline.plan import DATA, Plan, arms
+
+from mindgap_data.gap.figures import Figures, Settings
+from mindgap_data.gap.measure import measure as measure_gap
 
 
 def collect(plan: Plan, folder: Path, target: Path) -> None:

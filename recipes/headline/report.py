@@ -1,4 +1,4 @@
-"""Writes docs/headline.md and its picture from the collected results; nothing on the page is typed by hand but the prose."""
+"""Writes docs/headline.md and its picture from the collected results: the prose stands, the figures are put in."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from mindgap_data.errors import UserError
-from mindgap_data.statistics import Interval
 from recipes.headline.compare import (
     KL_GENERAL,
     KL_OWN,
@@ -24,6 +21,9 @@ from recipes.headline.compare import (
     pooled,
 )
 from recipes.headline.plan import DATA, LOSSES
+
+from mindgap_data.errors import UserError
+from mindgap_data.statistics import Interval
 
 NLL = SECONDARY[-1]
 PAIRS = (
