@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint unit e2e docs docs-check docs-update test-newest schema clean
+.PHONY: help demo smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -86,6 +86,10 @@ docs-check: .venv/.dev  ## fail where outputs and references in the documentatio
 
 docs-update: .venv/.dev  ## write those outputs and references afresh
 	$(COG) -r $(PAGES)
+
+docs-samples: .venv/.data  ## run the demo again for the documentation's samples (minutes), then update it
+	docs/samples/make.sh $(BIN)
+	$(MAKE) docs-update
 
 # Axolotl 0.20 and newer need Python 3.12, and pip takes a CUDA build of torch for it: 7.6 GB of packages.
 .venv-newest/.done: pyproject.toml

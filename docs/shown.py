@@ -61,11 +61,18 @@ def _reader_folder() -> Iterator[None]:
             yield
 
 
+DEMO = r"""mindgap-data rewrite recipes/data/word_problems.jsonl -o out.jsonl \
+    --temperature 0.7 --max-tokens 96 --batch-size 42"""
+
+
 def rewriting() -> str:
     """A console block of the demo: what it printed when the samples were made, since it takes minutes."""
-    command = r"""mindgap-data rewrite recipes/data/word_problems.jsonl -o out.jsonl \
-    --temperature 0.7 --max-tokens 96 --batch-size 42"""
-    return _console(command, (SAMPLES / "rewrite.txt").read_text())
+    return _console(DEMO, (SAMPLES / "rewrite.txt").read_text())
+
+
+def dry_run() -> str:
+    """A console block of the demo's dry run, captured likewise."""
+    return _console(DEMO + " --dry-run", (SAMPLES / "dry-run.txt").read_text())
 
 
 def record(name: str, values: int = 3, without: Collection[str] = ()) -> str:
@@ -160,7 +167,7 @@ def _command_text(name: str, command: click.Command, shared: dict[str, dict[str,
         parts.append("\n".join(own))
     if titles := [title for title in shared if title in _titles(command)]:
         links = ", ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title in titles)
-        parts.append(f"Further options: {links}.")
+        parts.append(_filled(f"Further options: {links}."))
     return "\n\n".join(parts)
 
 
@@ -182,6 +189,9 @@ def _option_text(option: click.Option) -> str:
     record = option.get_help_record(click.Context(click.Command("reference"), max_content_width=10_000))
     assert record is not None
     names, text = record
+    if isinstance(option.type, click.Choice) and len(names) > WIDTH:
+        names = f"{option.opts[0]} NAME"
+        text = f"{text} NAME is one of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
     return _filled(f"- `{names}`: {_escaped(text)}", hanging="  ")
 
 

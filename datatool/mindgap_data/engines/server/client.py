@@ -134,8 +134,8 @@ class Server:
         again = "then run the same command again: it continues"
         if isinstance(error, openai.APITimeoutError):
             return UserError(
-                f"{self.base_url} gave no answer within {self._timeout:g} s; raise --timeout, lower --concurrency or "
-                f"look at the server, {again}"
+                f"{self.base_url} gave no answer within {self._timeout:g} s; raise --request-timeout, lower "
+                f"--concurrency or look at the server, {again}"
             )
         if isinstance(error, openai.APIConnectionError):
             cause = one_line(error.__cause__ or error)

@@ -115,7 +115,8 @@ def test_server_that_stalls(tokenizer: ChatTokenizer) -> None:
             open_engine(url, tokenizer, timeout=0.2)
         release.set()
     assert caught.value.message == (
-        f"{url} gave no answer within 0.2 s; raise --timeout, lower --concurrency or look at the server, {AGAIN}"
+        f"{url} gave no answer within 0.2 s; raise --request-timeout, lower --concurrency "
+        f"or look at the server, {AGAIN}"
     )
 
 
