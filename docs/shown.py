@@ -13,13 +13,14 @@ import textwrap
 import types
 from collections.abc import Collection, Iterator
 from contextlib import chdir, contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 from click.testing import CliRunner
+from pydantic import BaseModel
 
-from mindgap_data import record as record_module
 from mindgap_data.commands import SECTIONS, main
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "
 def output(command: str, first: int | None = None) -> str:
     """A console block of ``command`` and what it prints, or its ``first`` lines.
 
-    It runs in an empty folder that holds the demo's output as `out.jsonl`, the repository's `recipes` and `samples`.
+    It runs in an empty folder that holds the demo's output as `out.jsonl`, two evaluations and `recipes`.
     """
     program, *arguments = shlex.split(command.replace("\\\n", " "))
     assert program == "mindgap-data", command
@@ -47,6 +48,7 @@ def output(command: str, first: int | None = None) -> str:
 
 def _console(command: str, text: str) -> str:
     lines = [line.rstrip() for line in text.rstrip().split("\n")]
+    lines = [line if len(line) <= WIDTH else _filled(line) for line in lines]
     return "\n".join(["", "```console", f"$ {command}", *lines, "```", ""])
 
 
@@ -55,8 +57,8 @@ def _reader_folder() -> Iterator[None]:
     """The working directory of a reader who has just run the demo."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(SAMPLES / "rewritten.jsonl", Path(folder) / "out.jsonl")
-        os.symlink(ROOT / "recipes", Path(folder) / "recipes")
-        os.symlink(SAMPLES, Path(folder) / "samples")
+        for path in (ROOT / "recipes", SAMPLES / "t10", SAMPLES / "t05"):
+            os.symlink(path, Path(folder) / path.name)
         with chdir(folder):
             yield
 
@@ -68,6 +70,15 @@ DEMO = r"""mindgap-data rewrite recipes/data/word_problems.jsonl -o out.jsonl \
 def rewriting() -> str:
     """A console block of the demo: what it printed when the samples were made, since it takes minutes."""
     return _console(DEMO, (SAMPLES / "rewrite.txt").read_text())
+
+
+EVALUATION = r"""mindgap-data evaluate recipes/data/word_problems.jsonl --limit 16 \
+    --samples 4 --max-tokens 48 -o t10"""
+
+
+def evaluation() -> str:
+    """A console block of an evaluation of the built-in model, captured likewise."""
+    return _console(EVALUATION, (SAMPLES / "evaluate.txt").read_text())
 
 
 def dry_run() -> str:
@@ -208,13 +219,33 @@ def _escaped(text: str) -> str:
 
 
 def fields(model: str) -> str:
-    """The fields of a model of ``mindgap_data.record`` as a list: name, type, meaning."""
+    """The fields of a pydantic model, named `module:Model`, as a list: name, type, default, meaning."""
+    module, _, name = model.partition(":")
     items = []
-    for name, field in getattr(record_module, model).model_fields.items():
-        optional = "" if field.is_required() else ", optional"
-        text = f"- `{field.alias or name}` ({_type(field.annotation)}{optional}): {_escaped(field.description or '')}"
-        items.append(_filled(text, hanging="  "))
+    for field_name, field in getattr(_module(module), name).model_fields.items():
+        default = "" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        text = f"- `{field.alias or field_name}` ({_type(field.annotation)}{default}): "
+        items.append(_filled(text + _escaped(field.description or ""), hanging="  "))
     return "\n" + "\n".join(items) + "\n"
+
+
+def _module(name: str) -> types.ModuleType:
+    """The module, without its package's `__init__`: that of the plugin imports Axolotl, which takes long."""
+    path = next(
+        path for part in ("datatool", "plugin") if (path := ROOT / part / f"{name.replace('.', '/')}.py").exists()
+    )
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ", optional"
+    return "" if isinstance(value, BaseModel) else f"; default `{json.dumps(value)}`"
 
 
 def _type(annotation: Any) -> str:
@@ -227,6 +258,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(argument) for argument in arguments)
     if origin is Literal:
         return " or ".join(f"`{json.dumps(argument)}`" for argument in arguments)
+    if origin is dict:
+        return f"{_type(arguments[1])} for each {_type(arguments[0])}" if arguments[1] is not Any else "object"
     if origin is list:
-        return f"list of {_type(arguments[0])}"
+        return f"list of {_type(arguments[0])}s"
     return "object"

@@ -81,7 +81,9 @@ def command(
 
     FILE may hold mindgap records, chat messages, or rows of plain fields.
 
-    Example:  mindgap-data verify responses.jsonl --response-field output --answer-field gold -o verdicts.jsonl
+    \b
+    Example:
+      mindgap-data verify responses.jsonl --response-field output --answer-field gold -o verdicts.jsonl
     """
     if output is not None and output.resolve() == file.resolve():
         raise UserError(f"{output}: the output is the input; name another file with -o")
