@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest schema clean
+.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,19 @@ runs/demo/rewritten.jsonl: .venv/.data $(WORD_PROBLEMS)
 .cache/SmolLM2-135M-Instruct: .venv/.data
 	@mkdir -p .cache
 	ln -sfn "$$($(BIN)/python -c 'from mindgap_data.policy.models import builtin_model_path; print(builtin_model_path())')" $@
+
+.venv/.headline: .venv/.dev
+	$(PIP) -e '.[headline]'
+	@touch $@
+
+# MODEL=folder-or-hub-name takes another model; its figures then go to runs/headline-MODEL, not to the documentation.
+MODEL ?=
+HEADLINE = runs/headline$(if $(MODEL),-$(notdir $(MODEL)))
+HEADLINE_MODEL = $(if $(MODEL),--model $(MODEL))
+headline: .venv/.headline  ## the experiment of docs/headline.md, hours on two cores; continues where it stopped; MODEL=... for another
+	AXOLOTL_DO_NOT_TRACK=1 $(BIN)/python -m recipes.headline.run run -o $(HEADLINE) $(HEADLINE_MODEL)
+	$(BIN)/python -m recipes.headline.run report -o $(HEADLINE) $(HEADLINE_MODEL) \
+		$(if $(MODEL),--results $(HEADLINE)/results.jsonl --page $(HEADLINE)/headline.md)
 
 smoke: .venv/.dev .cache/SmolLM2-135M-Instruct runs/demo/rewritten.jsonl  ## train the CPU recipe on the demo's output and print its metrics
 	AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 $(BIN)/axolotl train recipes/cpu-smoke.yaml --launcher python

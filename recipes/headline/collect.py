@@ -49,7 +49,7 @@ def gap(data: Path) -> dict[str, dict[str, float | None]]:
 
 
 def _gap(figures: Figures) -> dict[str, float | None]:
-    weights = figures.weights["chosen"]["token"]
+    weights = figures.weights["after"]["token"]
     return {
         "rows": figures.rows,
         "nll_expert": figures.before.nll.estimate if figures.before else None,

@@ -95,13 +95,11 @@ def per_token(field: str, own: bool) -> Callable[[Result], Values]:
 
 
 PRIMARY = Measure("trained families, greedy", accuracy("greedy", "trained"))
-SECONDARY = (
-    Measure("trained families, sampled", accuracy("sampled", "trained")),
-    Measure("trained families, greedy, of those with an answer", answered("greedy", "trained")),
-    Measure("untrained families, greedy", accuracy("greedy", "untrained")),
-    Measure("word problems, greedy", accuracy("greedy", "word")),
-    Measure("NLL of general text", per_token("nll", own=False), higher_is_better=False),
-)
+SAMPLED = Measure("trained families, sampled", accuracy("sampled", "trained"))
+ANSWERS = Measure("trained families, greedy, of those with an answer", answered("greedy", "trained"))
+UNTRAINED = Measure("untrained families, greedy", accuracy("greedy", "untrained"))
+WORDS = Measure("word problems, greedy", accuracy("greedy", "word"))
+NLL = Measure("NLL of general text", per_token("nll", own=False), higher_is_better=False)
 KL_GENERAL = Measure("KL(base ‖ arm), general text", per_token("kl", own=False), higher_is_better=False)
 KL_OWN = Measure("KL(base ‖ arm), the base's own responses", per_token("kl", own=True), higher_is_better=False)
 

@@ -47,7 +47,10 @@ class Plan:
         names = {field.name for field in fields(cls)}
         if not isinstance(found, dict) or set(found) != names:
             raise UserError(f"{path}: exactly these settings are wanted: {', '.join(sorted(names))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes docs/headline.md and its picture from the collected results: the prose stands, the figures are put in."""
+"""Writes the tables of docs/headline.md from the collected results: the prose stands, the figures are put in."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 from recipes.headline.compare import (
+    ANSWERS,
     KL_GENERAL,
     KL_OWN,
+    NLL,
     PRIMARY,
-    SECONDARY,
+    SAMPLED,
+    UNTRAINED,
+    WORDS,
     Measure,
     Result,
     Verdict,
@@ -25,7 +29,7 @@ from recipes.headline.plan import DATA, LOSSES
 from mindgap_data.errors import UserError
 from mindgap_data.statistics import Interval
 
-NLL = SECONDARY[-1]
+SECONDARY = (SAMPLED, ANSWERS, UNTRAINED, WORDS, NLL)
 PAIRS = (
     (("expert", "sft"), ("all", "sft")),
     (("expert", "paper"), ("all", "paper")),
@@ -75,11 +79,12 @@ def tables(results: Results) -> dict[str, str]:
     """Every table of the page, by name."""
     return {
         "accuracy": accuracy_table(results),
-        "primary": comparison_table(paired(results, [PRIMARY])),
-        "secondary": comparison_table(paired(results, SECONDARY)),
-        "base": comparison_table(against_base(results, [PRIMARY])),
-        "base-untrained": comparison_table(against_base(results, [SECONDARY[3]])),
-        "base-nll": comparison_table(against_base(results, [NLL])),
+        "families": family_table(results),
+        "primary": comparison_table(paired(results, PRIMARY)),
+        "secondary": comparison_table([one for measure in SECONDARY for one in paired(results, measure)]),
+        "base": comparison_table(against_base(results, PRIMARY)),
+        "base-untrained": comparison_table(against_base(results, UNTRAINED)),
+        "base-nll": comparison_table(against_base(results, NLL)),
         "forgetting": forgetting_table(results),
         "outcomes": outcome_table(results),
         "rates": rate_table(results),
@@ -89,22 +94,19 @@ def tables(results: Results) -> dict[str, str]:
     }
 
 
-def paired(results: Results, measures: Iterable[Measure]) -> list[Verdict]:
-    """The four comparisons of the paper on each measure, corrected together; those with both arms there."""
+def paired(results: Results, measure: Measure) -> list[Verdict]:
+    """The four comparisons of the paper on a measure, corrected together; those with both arms there."""
     found = [
         compare(results.arms[before], results.arms[after], measure)
-        for measure in measures
         for before, after in PAIRS
         if before in results.arms and after in results.arms
     ]
     return corrected(found)
 
 
-def against_base(results: Results, measures: Iterable[Measure]) -> list[Verdict]:
-    """Every arm against the untrained model on each measure, corrected together."""
-    return corrected(
-        [compare([results.base], seeds, measure) for measure in measures for seeds in results.arms.values()]
-    )
+def against_base(results: Results, measure: Measure) -> list[Verdict]:
+    """Every arm against the untrained model on a measure, corrected together."""
+    return corrected([compare([results.base], seeds, measure) for seeds in results.arms.values()])
 
 
 def comparison_table(verdicts: Sequence[Verdict]) -> str:
@@ -128,13 +130,30 @@ def comparison_table(verdicts: Sequence[Verdict]) -> str:
 
 def accuracy_table(results: Results) -> str:
     """Accuracy of the base and every arm, pooled over seeds, in per cent."""
-    measures = [PRIMARY, *SECONDARY[:-1]]
+    measures = [PRIMARY, SAMPLED, ANSWERS, UNTRAINED, WORDS]
     rows = [
         [name, str(len(seeds)), *(percent(interval(seeds, measure)) for measure in measures)]
         for name, seeds in policies(results)
     ]
     heads = ["arm", "seeds", "trained, greedy", "trained, sampled", "trained, of answers", "untrained", "words"]
     return table(heads, rows)
+
+
+def family_table(results: Results) -> str:
+    """Greedy accuracy by family, pooled over seeds, in per cent."""
+    problems = {**results.base.greedy["trained"], **results.base.greedy["untrained"]}
+    families = list(dict.fromkeys(family_of(problem) for problem in problems))
+    rows = []
+    for name, seeds in policies(results):
+        found = {**pooled(seeds, PRIMARY), **pooled(seeds, UNTRAINED)}
+        means = [np.mean([value for unit, value in found.items() if family_of(unit) == family]) for family in families]
+        rows.append([name, *(f"{100 * mean:.0f}" for mean in means)])
+    return table(["arm", *families], rows)
+
+
+def family_of(problem: str) -> str:
+    """The family in a problem's id, <family>-<seed>-<number>."""
+    return problem.rsplit("-", 2)[0]
 
 
 def outcome_table(results: Results) -> str:
@@ -241,9 +260,13 @@ def number(value: float | None) -> str:
 def write_tables(page: Path, found: Mapping[str, str]) -> None:
     """Put every table of the page in place: what stands between `<!-- name -->` and `<!-- end -->`.
 
+    A page that is not there is begun with nothing but the tables.
+
     Raises:
         UserError: the page has no place for a table.
     """
+    if not page.exists():
+        page.write_text("".join(f"## {name}\n\n<!-- {name} -->\n<!-- end -->\n\n" for name in found), encoding="utf-8")
     text = page.read_text(encoding="utf-8")
     for name, content in found.items():
         head, mark, rest = text.partition(f"<!-- {name} -->\n")
@@ -252,42 +275,3 @@ def write_tables(page: Path, found: Mapping[str, str]) -> None:
             raise UserError(f"{page}: there is no place for the table {name}: <!-- {name} --> and <!-- end -->")
         text = f"{head}{mark}\n{content}\n{end}{tail}"
     page.write_text(text, encoding="utf-8")
-
-
-def picture(results: Results, path: Path) -> None:
-    """Accuracy against forgetting, one point an arm with 95% intervals over problems and texts."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "headline", "svg.fonttype": "none", "font.size": 9})
-    import matplotlib.pyplot as plt
-
-    colours = dict(zip(DATA, ("#b2182b", "#ef8a62", "#67a9cf", "#2166ac"), strict=True))
-    shapes = dict(zip(LOSSES, "so^", strict=True))
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True)
-    base = interval([results.base], PRIMARY).estimate
-    for axis, measure, label in (
-        (axes[0], NLL, "NLL of general text, change, nats a token"),
-        (axes[1], KL_OWN, "KL(base ‖ arm) on the base's responses, nats a token"),
-    ):
-        for (data, loss), seeds in results.arms.items():
-            y, x = interval(seeds, PRIMARY), compare([results.base], seeds, measure).difference
-            axis.errorbar(
-                x.estimate,
-                100 * y.estimate,
-                xerr=[[x.estimate - x.low], [x.high - x.estimate]],
-                yerr=[[100 * (y.estimate - y.low)], [100 * (y.high - y.estimate)]],
-                fmt=shapes[loss],
-                color=colours[data],
-                elinewidth=0.6,
-                label=f"{data}, {loss}",
-            )
-        axis.plot(0, 100 * base, "k*", label="base")
-        axis.axhline(100 * base, color="#999999", linewidth=0.5)
-        axis.set_xlabel(label)
-    axes[0].set_ylabel("accuracy, trained families, greedy, %")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})

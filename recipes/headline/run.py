@@ -5,6 +5,7 @@ python -m recipes.headline.run run -o runs/headline --workers 2
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,13 +16,18 @@ from typing import Any
 
 import click
 from recipes.headline import arms as make
-from recipes.headline import measure, tasks
+from recipes.headline import measure, picture, report, tasks
+from recipes.headline.collect import collect
 from recipes.headline.plan import LOSSES, PLAN, SEARCHED, Arm, Plan, arms
 
 from mindgap_data.errors import UserError
 from mindgap_data.policy.models import BUILTIN
 
 WAIT = 5.0  # seconds between looks for work that others must finish first
+RESULTS = Path(__file__).parent / "results" / "SmolLM2-135M-Instruct.jsonl"
+PAGE = Path(__file__).parents[2] / "docs" / "headline.md"
+# One thread a worker, and no processes for a few dozen rows.
+WORKER = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "AXOLOTL_DATASET_NUM_PROC": "0"}
 
 
 @dataclass(frozen=True)
@@ -234,7 +240,7 @@ def run(folder: Path, model: str, plan_file: Path, workers: int) -> None:
     started = []
     for number in range(workers):
         log = (folder / f"worker-{number}.log").open("ab")
-        started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+        started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | WORKER))
     if failed := [number for number, process in enumerate(started) if process.wait()]:
         raise UserError(f"worker {failed[0]} failed; its last words are in {folder}/worker-{failed[0]}.log")
 
@@ -244,6 +250,19 @@ def run(folder: Path, model: str, plan_file: Path, workers: int) -> None:
 def work_command(folder: Path, model: str, plan_file: Path) -> None:
     """One worker; `run` starts them."""
     work(Experiment(Plan.read(plan_file), model, folder.resolve()))
+
+
+@main.command("report")
+@_options
+@click.option("--results", default=RESULTS, type=click.Path(path_type=Path), help="Where the figures are gathered.")
+@click.option("--page", default=PAGE, type=click.Path(path_type=Path), help="Page whose tables are written afresh.")
+def report_command(folder: Path, model: str, plan_file: Path, results: Path, page: Path) -> None:
+    """Gather the run's figures, where there is one, and write the page's tables and picture from them."""
+    if (folder / "results").exists():
+        collect(Plan.read(plan_file), folder, results)
+    found = report.Results.read(results)
+    report.write_tables(page, report.tables(found))
+    picture.draw(found, page.with_name("headline.svg"))
 
 
 if __name__ == "__main__":
