@@ -23,16 +23,22 @@ MAX_BARE = 200
 
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+# Between two boxes: what only spaces them, what says they are a list, and what may be said between them.
+_SPACING = re.compile(r"\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s|\\[,;:! ()\[\]]|\\q?quad(?![A-Za-z])|\\\\|[\s$~().]")
+_WIDE = re.compile(r"\\q?quad(?![A-Za-z])|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
 _JOINED = re.compile(
-    r"[\s$\\().]{0,20}(?:,|;|and|or|\\text\{\s?(?:and|or)\s?\}|,\s?and|,\s?or)[\s$\\()]{0,20}(?:[a-z]\s?=\s?)?"
+    r"[,;&]?(?:\\?&)? ?(?:and|or)? ?(?:also|else)?(?:as well as|along with|together with)?"
+    r" ?(?:[a-z](?:_\{?[a-z0-9]\}?)? ?(?:=|is))?"
 )
 _MARKER = re.compile(
-    r"\b(?:answers?|solutions?|ans)\b[ \t*_]{0,4}(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
+    r"\b(?:answers?|solutions?|ans|(?:correct|right) (?:option|choice))\b[ \t*_]{0,4}"
+    r"(?:(?:to|of|for)\b[^\n.:=]{0,80}?)?[ \t*_]{0,4}"
     r"(?:\b(?:is|are|was|would be|will be|must be|should be|equals|comes out to|becomes)\b"
     r"|[:=\uff1a]|[-\u2013\u2014](?=\s)|is:)[ \t:*_]{0,6}",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"^\s*\**(?:the |final ){0,2}answer\**(?: is)?\s*[:=]?\**\s*", re.IGNORECASE)
+_BOLD = re.compile(r"(?<![^\s(])\*\*([^\s*](?:[^*\n]{0,200}[^\s*])?)\*\*(?=[\s.,:;!?)]|$)")
 _TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _HEADING = re.compile(r"^[ \t#*_]{0,8}(?:final |the )?answer[ \t:*_#]{0,8}\n\s{0,20}", re.IGNORECASE | re.MULTILINE)
 _PROSE = re.compile(
@@ -110,10 +116,9 @@ def after_hashes(text: str) -> str | None:
 
 def find_answer(response: str) -> Found | None:
     """The answer a response states, after its thinking block; None when it states none."""
-    body = strip_thinking(response)
+    body = _body(response)
     if body is None:
         return None
-    body = body[-TAIL:]
     found = _boxed_answer(body)
     if found is not None:
         return found[0]
@@ -132,12 +137,17 @@ def find_answer(response: str) -> Found | None:
 
 def stated_after_box(response: str) -> str | None:
     """What "the answer is ..." says after the last box, where a response goes on to say it; else None."""
-    body = strip_thinking(response)
+    body = _body(response)
     if body is None:
         return None
-    body = body[-TAIL:]
     boxes, _ = find_boxes(body)
     return _last_stated(body[boxes[-1][2] :]) if boxes else None
+
+
+def _body(response: str) -> str | None:
+    """What is read of a response: the end of what follows its thinking block, without bold type."""
+    body = strip_thinking(response)
+    return None if body is None else _BOLD.sub(r"\1", body[-TAIL:])
 
 
 def _boxed_answer(body: str) -> tuple[Found | None] | None:
@@ -162,11 +172,19 @@ def _joined_boxes(body: str, boxes: list[tuple[int, int, int]]) -> list[str]:
     first = len(boxes) - 1
     while first > 0 and len(boxes) - first < 20:
         between = body[boxes[first - 1][2] + 1 : boxes[first][0]]
-        if len(between) > 60 or not _JOINED.fullmatch(between):
+        if len(between) > 60 or not _is_joint(between):
             break
         first -= 1
     contents = [unwrap(body[start:end]) for _, start, end in boxes[first:]]
     return [content for content in dict.fromkeys(contents) if content]
+
+
+def _is_joint(between: str) -> bool:
+    """Whether what stands between two boxes makes one list of them: "and", a comma, a wide space, bullets."""
+    plain = re.sub(r"\\text *\{([^{}]*)\}", r" \1 ", between)
+    said = " ".join(_SPACING.sub(" ", plain).split()).lower()
+    joined = re.match("[,;&]|and|or|as|along|together", said) or _WIDE.search(between)
+    return bool(joined and _JOINED.fullmatch(said))
 
 
 def _last_stated(text: str) -> str | None:
@@ -217,7 +235,7 @@ def _unit_after(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    """An answer without the markdown and full stop around it."""
+    """An answer without markdown and the full stop after it."""
     text = text[:MAX_ANSWER].strip().strip("*_`").strip()
     if text.endswith((".", "!", ",", ";", ":")) and not text.endswith("\\!"):
         text = text[:-1].rstrip()

@@ -3,10 +3,11 @@
 import re
 from fractions import Fraction
 
-from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Relation, Text, Union
+from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Items, Relation, Text, Union
 from mindgap_data.verify.math.latex import compact
 from mindgap_data.verify.math.plain import Quantity
 from mindgap_data.verify.math.reading import read
+from mindgap_data.verify.math.sets import conditions, value_at
 from mindgap_data.verify.math.units import Unit
 
 _NUMBER_WORDS = [
@@ -46,7 +47,30 @@ def canonical(answer: Answer) -> Answer:
             return _SYNONYMS["all reals"]
     if isinstance(answer, Relation):
         return _interval(answer) or answer
+    if isinstance(answer, Items) and not answer.is_set:
+        return _conjunction(conditions(answer.items)) or answer
     return answer
+
+
+def _conjunction(items: tuple[str, ...]) -> Answer | None:
+    """One condition, or a lower and an upper bound, as what they leave of the real line."""
+    parts = [canonical(read(item)) for item in items]
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) != 2 or not all(_is_inequality(item) for item in items):
+        return None
+    lower = [part for part in parts if isinstance(part, Bracketed) and part.items[-1] == r"\infty"]
+    upper = [part for part in parts if isinstance(part, Bracketed) and part.items[0] == r"-\infty"]
+    if len(lower) != 1 or len(upper) != 1:
+        return None
+    ends = value_at(lower[0].items[0]), value_at(upper[0].items[1])
+    if ends[0] is None or ends[1] is None or ends[0] >= ends[1]:
+        return None
+    return Bracketed(lower[0].left, upper[0].right, (lower[0].items[0], upper[0].items[1]))
+
+
+def _is_inequality(item: str) -> bool:
+    return isinstance(relation := read(item), Relation) and set(relation.signs) <= {"<", ">", "<=", ">="}
 
 
 def _spelled_number(words: str) -> Fraction | None:
@@ -91,6 +115,7 @@ _NAME = re.compile(
     r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
     r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\^\{-1\})?(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
     r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]|\([a-z](?:, ?[a-z]){1,3}\)"
+    r"|[A-Za-z](?: ?: ?[A-Za-z]){1,4}"
 )
 
 

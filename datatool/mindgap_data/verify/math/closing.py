@@ -70,6 +70,21 @@ def closing_number(response: str) -> str | None:
     return with_unit if parse_plain(with_unit) is not None else numbers[-1]
 
 
+_CLAUSE = re.compile(
+    r"[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
+    r"|needs?|gets?|got|sold|took|takes?|be|comes? to|came to|equals?|totals?|counts?|counted|weighs?|measures?"
+    r"|travels?|walks?|runs?|ran|saves?|saved|uses?|used|collects?|receives?|contains?|holds?|requires?|bought|buys|ate|won)\b",
+    re.IGNORECASE,
+)
+_GROUP = re.compile(r"\\(?:text[a-z]*|mathrm|mbox) ?\{([^{}]*)\}")
+
+
+def stated_in_sentence(answer: str) -> str | None:
+    """The number of an answer that is a sentence: "Tom has 12 left"; None where it states none, or several."""
+    plain = " ".join(_GROUP.sub(r" \1 ", answer[:2000]).split())
+    return closing_number(plain) if _CLAUSE.match(plain) else None
+
+
 def closing_formula(response: str) -> str | None:
     """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
     body = strip_thinking(response)

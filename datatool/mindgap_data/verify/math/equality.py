@@ -10,10 +10,12 @@ from mindgap_data.verify.math.evaluation import approximate
 from mindgap_data.verify.math.exact import TooBigError
 from mindgap_data.verify.math.kinds import (
     Answer,
+    Approximate,
     Based,
     Bracketed,
     Formula,
     Items,
+    Letters,
     Matrix,
     Option,
     Ratio,
@@ -25,7 +27,7 @@ from mindgap_data.verify.math.latex import UnreadableError, compact, normalise
 from mindgap_data.verify.math.plain import Quantity, parse_plain
 from mindgap_data.verify.math.reading import read, words_of
 from mindgap_data.verify.math.units import Unit
-from mindgap_data.verify.math.values import parsed, same_equation, same_value
+from mindgap_data.verify.math.values import is_rounded, parsed, same_equation, same_value
 
 MAX_DEPTH = 6
 
@@ -56,8 +58,17 @@ def _same(gold: str, other: str, depth: int) -> bool:
 
 def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     """Dispatch on the kinds; a relation or an option on one side only is opened first."""
+    if isinstance(other, Approximate):
+        whole = isinstance(gold, Quantity) and gold.decimals is None and gold.value.denominator == 1
+        return not whole and _same_kind(gold, canonical(read(other.text)), depth)  # "about 5" for 5 is a doubt
     if isinstance(gold, Relation) or isinstance(other, Relation):
         return _same_relation(gold, other, depth)
+    if isinstance(gold, Approximate):
+        value = canonical(read(gold.text))
+        return _same_kind(value, other, depth) or is_rounded(value, other)
+    if isinstance(gold, Letters) or isinstance(other, Letters):
+        names = _letters(gold)
+        return names is not None and names == _letters(other)
     if isinstance(gold, Option) or isinstance(other, Option):
         return _same_option(gold, other, depth)
     if isinstance(gold, Quantity | Formula) and isinstance(other, Quantity | Formula):
@@ -103,10 +114,10 @@ def _same_relation(gold: Answer, other: Answer, depth: int) -> bool:
             return same_equation(gold, other)
         if named[0] and named[1]:
             return _same(named[0][1], named[1][1], depth)
-        return same_equation(gold, other)
+        constants = [] if named[0] else _stated(gold)
+        return same_equation(gold, other) or any(_same_kind(value, other, depth + 1) for value in constants)
     if isinstance(gold, Relation):
-        named_gold = _named(gold)
-        return named_gold is not None and _same_kind(canonical(read(named_gold[1])), other, depth + 1)
+        return any(_same_kind(value, other, depth + 1) for value in _stated(gold))
     assert isinstance(other, Relation)
     return any(_same_kind(gold, canonical(read(value)), depth + 1) for value in _values(other))
 
@@ -121,6 +132,16 @@ def _named(relation: Relation) -> tuple[str, str] | None:
     if len(relation.sides) == 2 and is_name(last):
         return last, first
     return None
+
+
+def _stated(relation: Relation) -> list[Answer]:
+    """What a reference's relation gives: the value of a name, or a constant written in several ways."""
+    named = _named(relation)
+    if named is not None:
+        return [Approximate(named[1]) if relation.signs[-1] == "~" else canonical(read(named[1]))]
+    nodes = [parsed(side) for side in relation.sides]
+    constant = all(node is not None and not node.names() - {"i"} for node in nodes)
+    return [canonical(read(side)) for side in relation.sides] if constant and _consistent(relation.sides) else []
 
 
 def _values(relation: Relation) -> list[str]:
@@ -169,6 +190,14 @@ def _same_name(left: str, right: str) -> bool:
 # --- options, bases, texts, ratios ---------------------------------------------------------------
 
 
+def _letters(answer: Answer) -> frozenset[str] | None:
+    """The letters an answer lists, or writes together ("ACD") where the other side lists some."""
+    if isinstance(answer, Letters):
+        return answer.names
+    text = answer.text if isinstance(answer, Formula) else answer.words.upper() if isinstance(answer, Text) else ""
+    return frozenset(text) if re.fullmatch("[A-J]{2,10}", text) and len(set(text)) == len(text) else None
+
+
 def _same_option(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Option) and isinstance(other, Option):
         return gold.letter == other.letter
@@ -199,7 +228,7 @@ def _same_text(gold: str, other: str) -> bool:
 
 def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Ratio) and isinstance(other, Ratio):
-        return _all_same(gold.items, other.items, depth)
+        return _all_same(gold.items, other.items, depth) or _proportional(gold, other)
     ratio_, single = (gold, other) if isinstance(gold, Ratio) else (other, gold)
     assert isinstance(ratio_, Ratio)
     if len(ratio_.items) != 2 or not isinstance(single, Quantity | Formula):
@@ -210,6 +239,15 @@ def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     if parts[0] is None or parts[1] is None or parts[1].value == 0:
         return False
     return same_value(Quantity(parts[0].value / parts[1].value), single)
+
+
+def _proportional(gold: Ratio, other: Ratio) -> bool:
+    """6:8 is 3:4."""
+    parts = [[parse_plain(item) for item in side.items] for side in (gold, other)]
+    left, right = ([part.value for part in side if part is not None and part.unit.bare] for side in parts)
+    if not len(left) == len(right) == len(gold.items) == len(other.items) or 0 in left + right:
+        return False
+    return len({above / below for above, below in zip(left, right, strict=True)}) == 1
 
 
 # --- collections ---------------------------------------------------------------------------------
@@ -234,8 +272,9 @@ def _same_collection(gold: Items | Bracketed | Union, other: Items | Bracketed |
     items, bracketed = (gold, other) if isinstance(gold, Items) else (other, gold)
     assert isinstance(items, Items)
     assert isinstance(bracketed, Bracketed)
-    # "x = 1, y = 2" and "1, 2" may be a pair; a set is none, and an interval has other brackets.
-    if items.is_set or (bracketed.left, bracketed.right) != ("(", ")"):
+    # "x = 1, y = 2" and "1, 2" may be a pair, and [1, 2, 3] a list in code; a set is neither, nor is an interval.
+    brackets = (bracketed.left, bracketed.right)
+    if items.is_set or not (brackets == ("(", ")") or (brackets == ("[", "]") and len(bracketed.items) > 2)):
         return False
     return _all_same(_without_names(items.items), bracketed.items, depth)
 

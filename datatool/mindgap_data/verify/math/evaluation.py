@@ -154,7 +154,7 @@ def _function(name: str, values: list[Any]) -> Any:
     from mpmath import mp
 
     argument = values[0]
-    if abs(argument) > 10**6:
+    if abs(argument) > 10**6 and name not in {"log", "ln", "lg"}:
         raise TooBigError("argument")
     if name in {"log", "ln", "lg"}:
         if argument == 0:

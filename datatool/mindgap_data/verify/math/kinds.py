@@ -22,6 +22,20 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Letters:
+    """Several letters of a multiple choice."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Approximate:
+    """What is said to be about a number."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Based:
     """Digits with the base they are written in."""
 
@@ -83,4 +97,18 @@ class Formula:
     unit: Unit
 
 
-Answer = Text | Option | Based | Items | Bracketed | Union | Matrix | Relation | Ratio | Formula | Quantity
+Answer = (
+    Text
+    | Option
+    | Letters
+    | Approximate
+    | Based
+    | Items
+    | Bracketed
+    | Union
+    | Matrix
+    | Relation
+    | Ratio
+    | Formula
+    | Quantity
+)

@@ -34,15 +34,18 @@ _SPACES = re.compile(
     r"(?<!\\)\\[;: >]|~|\\q?quad(?![A-Za-z])|\\hfill|\\phantom\{[^{}]*\}|\\enspace|\\thinspace|[\t\r\n]"
 )
 _DROPPED = re.compile(
-    r"\\!|\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|displaystyle|textstyle"
+    r"\\!|\\(?:left|right|big|Big|bigg|Bigg|middle|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|displaystyle|textstyle"
     r"|limits|nolimits|mathstrut|nonumber|boxed(?=\{)|strut)(?![A-Za-z])\.?"
 )
 _TEXT = re.compile(
-    r"\\(?:textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox)(?![A-Za-z])"
+    r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox)(?![A-Za-z])"
 )
+_CONSTANT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|text|operatorname|rm|textrm) ?\{ ?([ei]) ?\}")
 _OPERATOR = re.compile(
-    r"\\(?:operatorname\*?|text) ?\{ ?(sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|gcd|lcm|max|min) ?\}"
+    r"\\(?:operatorname\*?|mathrm|text|textrm) ?"
+    r"\{ ?(sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|gcd|lcm|max|min) ?\}"
 )
+_REALS = re.compile(r"\\(?:mathbb|Bbb|mathbf|bf) ?\{? ?R ?\}?(?![A-Za-z])|\\R(?![A-Za-z])")
 _SYNONYMS = (
     (re.compile(r"\\(?:leq|leqslant|lt(?=e))(?![A-Za-z])|<=|=<"), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])|>="), r"\\ge "),
@@ -60,16 +63,17 @@ _SYNONYMS = (
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:[lr]vert|vert|mid)(?![A-Za-z])"), "|"),
-    (re.compile(r"\\(?:colon)(?![A-Za-z])"), ":"),
+    (re.compile(r"\\(?:colon)(?![A-Za-z])|(?:\\(?:text|mathbin|mathrel) *)?\{ *: *\}"), ":"),
     (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\."), r"\\ldots "),
     (re.compile(r"\^ ?\{ ?\\circ ?\}|\^ ?\\circ(?![A-Za-z])|\\degrees?(?![A-Za-z])"), r"\\text{ degrees}"),
-    (re.compile(r"\\(?:mathbb|Bbb|mathbf) ?\{? ?R ?\}?|\\R(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\(?:simeq|sim|thickapprox)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"\\(?:bmod|pmod|mod)(?![A-Za-z])"), r"\\mod "),
     (re.compile(r"\\frac *([0-9]) *([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac *([0-9])(?= *\{)"), r"\\frac{\1}"),
     (re.compile(r"(\\frac *\{[^{}]*\}) *([0-9])"), r"\1{\2}"),
     (re.compile(r"\\sqrt *([0-9a-zA-Z])"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![\\A-Za-z])(?:np|numpy|math|sympy)\.(?=[a-z])"), ""),
+    (re.compile(r"\*\* *(-?[0-9]+(?:\.[0-9]+)?)"), r"^{\1}"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\^ *(-?[0-9]{2,})"), r"^{\1}"),
     (re.compile(r"\{,\}"), ","),
@@ -99,10 +103,13 @@ def normalise(text: str) -> str:
         raise UnreadableError("control or reordering characters")
     text = _spell_characters(text)
     text = _undollar(text)
+    text = re.sub(r"^ *~ *(?=[-0-9.])", r"\\approx ", text)
     text = _SPACES.sub(" ", text)
     text = re.sub(r"(?<=[0-9]),?\\[,!](?:\\!)? ?(?=[0-9]{3}(?![0-9]))", ",", text)
     text = text.replace(r"\,", " ")
     text = _DROPPED.sub("", text)
+    text = _REALS.sub(r"\\mathbb{R}", text)
+    text = _CONSTANT.sub(r" \1", text)
     text = _OPERATOR.sub(r"\\\1 ", text)
     text = _TEXT.sub(r"\\text", text)
     for pattern, replacement in _SYNONYMS:

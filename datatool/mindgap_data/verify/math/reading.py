@@ -2,12 +2,16 @@ r"""From a normalised text to the kind of answer it is: a word, a number, an int
 
 import re
 
+from mindgap_data.verify.math.brackets import split
+from mindgap_data.verify.math.expression import UnsupportedError, parse
 from mindgap_data.verify.math.kinds import (
     Answer,
+    Approximate,
     Based,
     Bracketed,
     Formula,
     Items,
+    Letters,
     Matrix,
     Option,
     Ratio,
@@ -16,6 +20,7 @@ from mindgap_data.verify.math.kinds import (
     Union,
 )
 from mindgap_data.verify.math.plain import parse_plain
+from mindgap_data.verify.math.sets import described
 from mindgap_data.verify.math.units import Unit, parse_unit
 
 MAX_ITEMS = 100
@@ -28,12 +33,22 @@ _OPTION = re.compile(
 )
 _BARE_OPTION = re.compile(r"(?:(?:option|choice) +)?([A-J])", re.IGNORECASE)
 _TEXT_GROUP = re.compile(r"\\text *\{([^{}]*)\}")
+_HEDGES = r"(?:approximately|approx\.?|about|roughly|around|circa)"
+_HEDGE_BEFORE = re.compile(
+    rf"(?:\\approx(?![A-Za-z])|\\text *\{{ *{_HEDGES} *\}}|{_HEDGES}(?= )) *(?=[-0-9.\\])", re.IGNORECASE
+)
+_HEDGE_AFTER = re.compile(
+    r" *(?:\\text *\{ *)?\(?(?<![A-Za-z])(?:approximately|approx\.?|roughly)\)?(?: *\})?$", re.IGNORECASE
+)
 _BASED = re.compile(
     r"([0-9A-F]+)_\{? *(?:\\text *\{)? *([0-9]{1,2}|[a-z]+) *\}?\}?"
     r"|([0-9A-F]+) *\(?(?:in )?base[- ]([0-9]{1,2}|[a-z]+)\)?"
 )
 _MATRIX = re.compile(
-    r"[\[(|]? *\\begin *\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end *\{\1\} *[\])|]?", re.DOTALL
+    r"(?P<factor>[^=]{0,60}?)(?:\\cdot|\\times|\*)? *"
+    r"[\[(|]? *\\begin *\{(?P<kind>[pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?"
+    r"(?P<body>.*)\\end *\{(?P=kind)\} *[\])|]?",
+    re.DOTALL,
 )
 _SIGN = re.compile(
     r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|\\in(?![A-Za-z])|\\approx(?![A-Za-z])|:=|==?|<|>|\\equiv(?![A-Za-z])"
@@ -53,7 +68,6 @@ _TRAILING_TEXT = re.compile(
     r"(.*[0-9A-Za-z})!]) *((?:\\text *\{[^{}]*\} *(?:\^ *\{? *-?[0-9] *\}?)? *(?:/|\\cdot)? *)+)"
 )
 _TRAILING_WORDS = re.compile(r"(.*[0-9})!]|.*\\pi) +((?:[A-Za-z]{2,}(?:\^ *\{?[0-9]\}?)?[ /]*)+)")
-_SET_BUILDER = re.compile(r"\\\{ *([a-z]) *(?:\\in *\\mathbb\{R\} *)?[|:] *(\1 *(?:[<>]|\\[gln]e ).*|.*[<>] *\1.*)\\\}")
 _ANGLE_INSIDE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^+=]*$")  # its degrees are the angle's
 _WORDS = re.compile(
     r"(?:[A-Za-z][A-Za-z'\u00c0-\u024f-]+[.,]?(?: |$))*[A-Za-z\u00c0-\u024f][A-Za-z'\u00c0-\u024f-]+[.!]?"
@@ -66,14 +80,14 @@ def read(text: str) -> Answer:
     if number is not None:
         return number
     text = _unwrapped(text)
-    builder = _SET_BUILDER.fullmatch(text)
-    if builder:
-        text = builder[2].strip()
+    text = described(text)
     return (
         parse_plain(text)
+        or _read_letters(text)
         or read_option(text)
         or _read_based(text)
         or _read_matrix(text)
+        or _read_approximate(text)
         or _read_text(text)
         or _read_union(text)
         or _read_list(text)
@@ -90,37 +104,9 @@ def read_option(text: str) -> Option | None:
     if bare and (bare[1].isupper() or len(bare[0]) > 1):
         return Option(bare[1].upper(), "")
     match = _OPTION.fullmatch(text)
-    if match is None or (match[1].islower() and match["value"]):
+    if match is None or (match[1].islower() and match["value"]) or match["value"].startswith((",", ";")):
         return None
     return Option(match[1].upper(), match["value"].strip())
-
-
-def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """``text`` split where ``separator`` matches outside every bracket."""
-    parts, depth, start, at = [], 0, 0, 0
-    while at < len(text):
-        character = text[at]
-        if text.startswith(("\\{", "\\langle"), at):
-            depth += 1
-            at += 2
-            continue
-        if text.startswith(("\\}", "\\rangle"), at):
-            depth -= 1
-            at += 2
-            continue
-        if text.startswith((r"\begin", r"\end"), at):
-            depth += 1 if text[at + 1] == "b" else -1
-        elif character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-        elif depth <= 0 and (match := separator.match(text, at)) and match.end() > at:
-            parts.append(text[start:at].strip())
-            start = at = match.end()
-            continue
-        at += 1
-    parts.append(text[start:].strip())
-    return parts
 
 
 def words_of(text: str) -> str:
@@ -139,6 +125,28 @@ def _unwrapped(text: str) -> str:
     return match[1].strip() if match and re.search(r"[0-9,]", match[1]) else text
 
 
+_LETTER = re.compile(r"\(?([A-J])\)?\.?")
+
+
+def _read_letters(text: str) -> Letters | None:
+    """Several letters of a multiple choice: "A, C", "(A) and (C)", "\\text{A C}"."""
+    spelled = _TEXT_GROUP.sub(r" \1 ", text)
+    parts = [part.strip() for part in re.split(r"[,;]|\\?&|\\[{}]", spelled)]
+    if spelled != text:
+        parts = " ".join(parts).split()
+    letters = [_LETTER.fullmatch(part) for part in parts if part]
+    names = [match[1] for match in letters if match and match[0].count("(") == match[0].count(")")]
+    several = len(names) == len(letters) == len(set(names)) > 1
+    return Letters(frozenset(names)) if several else None
+
+
+def _read_approximate(text: str) -> Approximate | None:
+    before = _HEDGE_BEFORE.match(text)
+    after = _HEDGE_AFTER.search(text)
+    rest = text[before.end() if before else 0 : after.start() if after else None].strip()
+    return Approximate(rest) if rest and (before or after) else None
+
+
 def _read_based(text: str) -> Based | None:
     match = _BASED.fullmatch(text)
     if match is None:
@@ -151,13 +159,28 @@ def _read_based(text: str) -> Based | None:
 
 
 def _read_matrix(text: str) -> Matrix | None:
+    """A matrix; a factor or sign before it goes into its cells."""
     match = _MATRIX.fullmatch(text)
-    if match is None or match[1].startswith(("v", "V")):
+    if match is None or match["kind"].startswith(("v", "V")) or r"\begin" in match["body"]:
         return None
-    rows = [
-        row for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr(?![a-z])", match[2]) if row.strip() not in {"", r"\hline"}
+    factor = match["factor"].strip()
+    if factor not in {"", "-"} and not _is_expression(factor):
+        return None
+    cells = [
+        row.split("&")
+        for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr(?![a-z])", match["body"])
+        if row.strip() not in {"", r"\hline"}
     ]
-    return Matrix(tuple(tuple(cell.strip() for cell in row.split("&")) for row in rows[:MAX_ITEMS]))
+    times = {"": "{}", "-": "-({})"}.get(factor, "(" + factor.replace("{", "{{").replace("}", "}}") + ")({})")
+    return Matrix(tuple(tuple(times.format(cell.strip()) for cell in row) for row in cells[:MAX_ITEMS]))
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        parse(text)
+    except UnsupportedError:
+        return False
+    return True
 
 
 def _read_text(text: str) -> Text | None:

@@ -62,6 +62,10 @@ _SAYS_NOTHING = _words(
     "integer numbers number are"
 )
 _CLEAN = (
+    (
+        re.compile(r"\\[dt]?frac *\{ *\\(?:text|mathrm) *\{([^{}]*)\} *\} *\{ *\\(?:text|mathrm) *\{([^{}]*)\} *\}"),
+        r" \1 / \2 ",
+    ),
     (re.compile(r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf|operatorname|textit|mathit|rm)(?![A-Za-z])"), " "),
     (re.compile(r"\^ ?\{? ?\\circ ?\}?|\\degrees?(?![A-Za-z])|\u00b0|\\circ(?![A-Za-z])"), " degrees "),
     (re.compile(r"\\[ ,;:!]|~|\\quad(?![A-Za-z])"), " "),

@@ -3,7 +3,7 @@
 from mindgap_data.verify.math.evaluation import approximate, equal, ratio
 from mindgap_data.verify.math.exact import rational
 from mindgap_data.verify.math.expression import Node, UnsupportedError, parse
-from mindgap_data.verify.math.kinds import Formula, Relation
+from mindgap_data.verify.math.kinds import Answer, Formula, Relation
 from mindgap_data.verify.math.latex import compact
 from mindgap_data.verify.math.plain import SIGNIFICANT, Quantity, same_quantity
 from mindgap_data.verify.math.symbolic import math_verify_agrees
@@ -28,6 +28,22 @@ def same_value(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
     return _rounded(gold, right) or _rounded(other, left)
 
 
+def is_rounded(gold: Answer, other: Answer) -> bool:
+    """Whether ``gold``, a decimal that is said to be approximate, is ``other`` rounded to three digits or more."""
+    if not (isinstance(gold, Quantity) and isinstance(other, Quantity | Formula) and gold.decimals):
+        return False
+    node = _value_node(other)
+    value = approximate(node) if node is not None else None
+    if value is None or value.imag or len(str(abs(int(gold.value * 10**gold.decimals)))) < 3:
+        return False
+    return _same_unit(gold.unit, other.unit) and _within_half(gold, value.real)
+
+
+def _within_half(decimal: Quantity, value: float) -> bool:
+    assert decimal.decimals is not None
+    return abs(float(decimal.value) - value) <= 0.5000001 * 10.0**-decimal.decimals
+
+
 def _infinite(gold: Quantity | Formula, other: Quantity | Formula) -> bool:
     texts = [compact(side.text).lstrip("+") if isinstance(side, Formula) else "" for side in (gold, other)]
     return texts[0] == texts[1] and texts[0] != ""
@@ -49,7 +65,7 @@ def _rounded(decimal: Quantity | Formula, exact: Node) -> bool:
     value = approximate(exact)
     if min(len(digits), decimal.decimals) < SIGNIFICANT or value is None or value.imag:
         return False
-    return abs(float(decimal.value) - value.real) <= 0.5000001 * 10.0**-decimal.decimals
+    return _within_half(decimal, value.real)
 
 
 def _value_node(side: Quantity | Formula) -> Node | None:

@@ -1,6 +1,5 @@
 r"""The mathematics verifier: does a response end in the reference answer, or in something equal to it?"""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,11 +8,13 @@ from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, find_answer, gold_answer, stated_after_box
 from mindgap_data.verify.math.choices import choice_value, choices_of, closing_letter
-from mindgap_data.verify.math.closing import closing_formula, closing_number
+from mindgap_data.verify.math.closing import closing_formula, closing_number, stated_in_sentence
 from mindgap_data.verify.math.kinds import Option
 from mindgap_data.verify.math.latex import UnreadableError, normalise
 from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
 from mindgap_data.verify.math.reading import read_option
+from mindgap_data.verify.math.remarks import spellings
+from mindgap_data.verify.math.unfinished import is_unfinished
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,13 @@ class MathVerifier:
         verdict = self.quick(response, answer, row)
         if verdict is not None:
             return verdict
-        found = self._found(response, parse_plain(gold_answer(answer)))
+        gold = gold_answer(answer)
+        found = self._found(response, parse_plain(gold))
         if found is None:
             return Verdict.NO_ANSWER
-        return compare(gold_answer(answer), found.text, row)
+        if parse_plain(gold.rpartition("=")[2]) is not None and is_unfinished(found.text):
+            return Verdict.NO_ANSWER  # "6 + 1" for 7
+        return compare(gold, found.text, row)
 
     def quick(self, response: str, answer: str, row: Mapping[str, Any]) -> Verdict | None:
         """The verdict where plain numbers or a missing answer settle it, in linear time; else None."""
@@ -81,16 +85,10 @@ class MathVerifier:
             return Found(closing, "closing") if closing else None
         if number is None:
             return found
-        if found.how == "stated" and parse_plain(found.text) is None and _CLAUSE.match(found.text):
-            closing = closing_number(found.text)  # "The answer is that she has 12 apples."
-            return Found(closing, "stated") if closing else found
+        if parse_plain(found.text) is None:
+            closing = stated_in_sentence(found.text)  # "The answer is that she has 12 apples."
+            return Found(closing, found.how) if closing else found
         return found
-
-
-_CLAUSE = re.compile(
-    r"[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
-    r"|needs?|gets?|got|sold|took|takes?)\b"
-)
 
 
 def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
@@ -103,7 +101,9 @@ def compare(gold: str, other: str, row: Mapping[str, Any]) -> Verdict:
     except UnreadableError:
         return Verdict.CORRECT if gold == other else Verdict.CHECKER_ERROR
     try:
-        pairs = _with_choices(gold, other, row)
+        pairs = [
+            pair for left in spellings(gold) for right in spellings(other) for pair in _with_choices(left, right, row)
+        ]
         return Verdict.CORRECT if any(same_answer(left, right) for left, right in pairs) else Verdict.WRONG
     except UnreadableError:
         return Verdict.WRONG

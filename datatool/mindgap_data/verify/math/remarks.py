@@ -1,0 +1,74 @@
+r"""Answers without the words around them: "12 (rounded)", "\text{the total is } 12", "5, as required".
+
+A remark is left where it is when it may change the answer or deny it.
+"""
+
+import re
+
+from mindgap_data.verify.math.latex import normalise
+from mindgap_data.verify.math.units import parse_unit
+
+MAX_REMARK = 200
+
+_CHANGES = re.compile(
+    r"\b(?:or|nor|wrong|incorrect|invalid|false|mistaken?|impossible|maybe|perhaps|possibly|if|unless|times|plus|minus"
+    r"|more|less|fewer|greater|least|most|hundreds?|thousands?|millions?|billions?|dozens?|half|twice|doubled?|tripled?"
+    r"|squared|cubed|percent|base|modulo|mod|per|negative of|actually|should|but|instead|rather|also|between|except"
+    r"|not(?! *(?:\$|\\\(|[-0-9])))\b|n['\u2019]t\b|[?%]",
+    re.IGNORECASE,
+)
+_LEAD_IN = re.compile(
+    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were)|exactly|precisely|only|just) *:? *\} *(?=.)"
+)
+_PLAIN_LEAD_IN = re.compile(r"(?:exactly|precisely|only|just|a total of) +(?=[-0-9\\])", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"(.+?)(?: *,)? *\\text *\{ *,? *"
+    r"((?:as|since|because|which|so|where|when|by|due|from|after|only|for (?:all|every|any|each))\b[^{}]*)\}"
+    r"(?: *[a-z])?"
+)
+_PLAIN_CLAUSE = re.compile(r"(.+?) *, *((?:as|since|because|which) [^{}]*)")
+_WORD = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}|i\.e\.|(?<![\\A-Za-z])(?:by|as|we)(?![A-Za-z])")
+
+
+def spellings(text: str) -> list[str]:
+    """``text``, and ``text`` normalised without the remarks around it where it has some.
+
+    Raises:
+        UnreadableError: the text is too long or hides what it says.
+    """
+    normal = normalise(text)
+    bare = without_remarks(normal)
+    return [text] if bare == normal else [text, bare]
+
+
+def without_remarks(text: str) -> str:
+    """A normalised answer without a lead-in before it, and a clause or a remark in brackets after it."""
+    whole = re.fullmatch(r"\\text *\{([^{}]*)\}", text)
+    text = whole[1].strip() if whole else text
+    lead = _LEAD_IN.match(text) or _PLAIN_LEAD_IN.match(text)
+    if lead and not _CHANGES.search(lead.group()):
+        text = text[lead.end() :].strip()
+    clause = _CLAUSE.fullmatch(text) or _PLAIN_CLAUSE.fullmatch(text)
+    if clause and not _CHANGES.search(clause[2]):
+        text = clause[1].strip()
+    return _without_brackets(text)
+
+
+def _without_brackets(text: str) -> str:
+    closed = re.fullmatch(r"(.*[)\]])(?: *\})?", text)
+    if closed is None:
+        return text
+    depth, at = 0, len(closed[1])
+    while at > 0:
+        at -= 1
+        depth += (closed[1][at] in ")]") - (closed[1][at] in "([")
+        if depth == 0:
+            break
+    before, remark = re.sub(r"\\text *\{ *$", "", text[:at]), closed[1][at + 1 : -1].strip()
+    spaced = before != before.rstrip() or len(before) < at
+    if depth or not spaced or not before.strip() or len(remark) > MAX_REMARK or remark.startswith(("in ", "and ")):
+        return text
+    if not _WORD.search(remark) or _CHANGES.search(remark) or not re.match(r"[A-Za-z]|\\text|\}", remark):
+        return text
+    # "9 (apples)": the remark is the unit.
+    return text if parse_unit(" " + remark) is not None else before.strip()
