@@ -42,6 +42,13 @@ def test_reference_answer(text: str, expected: str | None) -> None:
         (r"\boxed{2} #### 3", "2", "boxed"),
         (r"\boxed{1} and \boxed{2}", "1, 2", "boxed"),
         (r"\boxed{1}. Hence \boxed{2}", "2", "boxed"),
+        (r"\boxed{1} \quad \text{and} \quad \boxed{2}", "1, 2", "boxed"),
+        (r"\boxed{1} as well as \boxed{2}", "1, 2", "boxed"),
+        (r"\boxed{1} \qquad \boxed{2}", "1, 2", "boxed"),
+        ("- $\\boxed{1}$\n- $\\boxed{2}$", "1, 2", "boxed"),
+        ("\\boxed{1}\n\n\\boxed{2}", "2", "boxed"),  # a step and the answer
+        ("The correct option is **E. 12**", "E", "stated"),
+        ("**Answer:** **B**: 12", "B: 12", "stated"),
         ("so\n#### 12 apples.", "12 apples", "hashes"),
         ("The answer is 12 apples because 5 + 7 = 12.", "12 apples", "stated"),
         ("**Answer:** 12", "12", "stated"),

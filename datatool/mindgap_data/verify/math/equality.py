@@ -27,7 +27,15 @@ from mindgap_data.verify.math.latex import UnreadableError, compact, normalise
 from mindgap_data.verify.math.plain import Quantity, parse_plain
 from mindgap_data.verify.math.reading import read, words_of
 from mindgap_data.verify.math.units import Unit
-from mindgap_data.verify.math.values import is_rounded, parsed, same_equation, same_value
+from mindgap_data.verify.math.values import (
+    is_rounded,
+    letters_of,
+    parsed,
+    proportional,
+    same_based,
+    same_equation,
+    same_value,
+)
 
 MAX_DEPTH = 6
 
@@ -67,14 +75,14 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
         value = canonical(read(gold.text))
         return _same_kind(value, other, depth) or is_rounded(value, other)
     if isinstance(gold, Letters) or isinstance(other, Letters):
-        names = _letters(gold)
-        return names is not None and names == _letters(other)
+        names = letters_of(gold)
+        return names is not None and names == letters_of(other)
     if isinstance(gold, Option) or isinstance(other, Option):
         return _same_option(gold, other, depth)
     if isinstance(gold, Quantity | Formula) and isinstance(other, Quantity | Formula):
         return same_value(gold, other)
     if isinstance(gold, Based) or isinstance(other, Based):
-        return _same_based(gold, other)
+        return same_based(gold, other)
     if isinstance(gold, Items | Bracketed | Union) and isinstance(other, Items | Bracketed | Union):
         return _same_collection(gold, other, depth)
     if isinstance(gold, Items) or isinstance(other, Items):
@@ -88,7 +96,7 @@ def _same_kind(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Matrix) and isinstance(other, Matrix):
         return _all_same(_cells(gold), _cells(other), depth) and len(gold.rows) == len(other.rows)
     if isinstance(gold, Text) and isinstance(other, Text):
-        return _same_text(gold.words, other.words)
+        return gold.words.replace(" ", "") == other.words.replace(" ", "")
     if isinstance(gold, Ratio) or isinstance(other, Ratio):
         return _same_ratio(gold, other, depth)
     return False
@@ -190,14 +198,6 @@ def _same_name(left: str, right: str) -> bool:
 # --- options, bases, texts, ratios ---------------------------------------------------------------
 
 
-def _letters(answer: Answer) -> frozenset[str] | None:
-    """The letters an answer lists, or writes together ("ACD") where the other side lists some."""
-    if isinstance(answer, Letters):
-        return answer.names
-    text = answer.text if isinstance(answer, Formula) else answer.words.upper() if isinstance(answer, Text) else ""
-    return frozenset(text) if re.fullmatch("[A-J]{2,10}", text) and len(set(text)) == len(text) else None
-
-
 def _same_option(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Option) and isinstance(other, Option):
         return gold.letter == other.letter
@@ -211,24 +211,9 @@ def _same_option(gold: Answer, other: Answer, depth: int) -> bool:
     return isinstance(single, Formula) and same_value(letter, single)
 
 
-def _same_based(gold: Answer, other: Answer) -> bool:
-    """Digits must agree; a base left out on one side is the one the problem asks for."""
-    if isinstance(gold, Based) and isinstance(other, Based):
-        return gold == other
-    based, single = (gold, other) if isinstance(gold, Based) else (other, gold)
-    assert isinstance(based, Based)
-    return isinstance(single, Quantity) and based.digits == str(single.value) and single.unit.bare
-
-
-def _same_text(gold: str, other: str) -> bool:
-    if gold == other:
-        return True
-    return gold.replace(" ", "") == other.replace(" ", "")
-
-
 def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     if isinstance(gold, Ratio) and isinstance(other, Ratio):
-        return _all_same(gold.items, other.items, depth) or _proportional(gold, other)
+        return _all_same(gold.items, other.items, depth) or proportional(gold, other)
     ratio_, single = (gold, other) if isinstance(gold, Ratio) else (other, gold)
     assert isinstance(ratio_, Ratio)
     if len(ratio_.items) != 2 or not isinstance(single, Quantity | Formula):
@@ -239,15 +224,6 @@ def _same_ratio(gold: Answer, other: Answer, depth: int) -> bool:
     if parts[0] is None or parts[1] is None or parts[1].value == 0:
         return False
     return same_value(Quantity(parts[0].value / parts[1].value), single)
-
-
-def _proportional(gold: Ratio, other: Ratio) -> bool:
-    """6:8 is 3:4."""
-    parts = [[parse_plain(item) for item in side.items] for side in (gold, other)]
-    left, right = ([part.value for part in side if part is not None and part.unit.bare] for side in parts)
-    if not len(left) == len(right) == len(gold.items) == len(other.items) or 0 in left + right:
-        return False
-    return len({above / below for above, below in zip(left, right, strict=True)}) == 1
 
 
 # --- collections ---------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-"""Numbers and formulas compared by value, and equations by the constant between them."""
+"""What is compared by value alone: numbers, formulas, digits in a base, ratios, letters, and equations."""
+
+import re
 
 from mindgap_data.verify.math.evaluation import approximate, equal, ratio
 from mindgap_data.verify.math.exact import rational
 from mindgap_data.verify.math.expression import Node, UnsupportedError, parse
-from mindgap_data.verify.math.kinds import Answer, Formula, Relation
+from mindgap_data.verify.math.kinds import Answer, Based, Formula, Letters, Ratio, Relation, Text
 from mindgap_data.verify.math.latex import compact
-from mindgap_data.verify.math.plain import SIGNIFICANT, Quantity, same_quantity
+from mindgap_data.verify.math.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
 from mindgap_data.verify.math.symbolic import math_verify_agrees
 from mindgap_data.verify.math.units import Unit
 
@@ -108,3 +110,29 @@ def same_equation(gold: Relation, other: Relation) -> bool:
     if sign in _FLIPPED and factor < 0:
         its_sign = _FLIPPED.get(its_sign, its_sign)
     return sign == its_sign
+
+
+def letters_of(answer: Answer) -> frozenset[str] | None:
+    """The letters an answer lists, or writes together ("ACD") where the other side lists some."""
+    if isinstance(answer, Letters):
+        return answer.names
+    text = answer.text if isinstance(answer, Formula) else answer.words.upper() if isinstance(answer, Text) else ""
+    return frozenset(text) if re.fullmatch("[A-J]{2,10}", text) and len(set(text)) == len(text) else None
+
+
+def same_based(gold: Answer, other: Answer) -> bool:
+    """Digits must agree; a base left out on one side is the one the problem asks for."""
+    if isinstance(gold, Based) and isinstance(other, Based):
+        return gold == other
+    based, single = (gold, other) if isinstance(gold, Based) else (other, gold)
+    assert isinstance(based, Based)
+    return isinstance(single, Quantity) and based.digits == str(single.value) and single.unit.bare
+
+
+def proportional(gold: Ratio, other: Ratio) -> bool:
+    """6:8 is 3:4."""
+    parts = [[parse_plain(item) for item in side.items] for side in (gold, other)]
+    left, right = ([part.value for part in side if part is not None and part.unit.bare] for side in parts)
+    if not len(left) == len(right) == len(gold.items) == len(other.items) or 0 in left + right:
+        return False
+    return len({above / below for above, below in zip(left, right, strict=True)}) == 1

@@ -48,6 +48,6 @@ def test_a_wild_text_never_reaches_sympy(wild: str) -> None:
 def test_what_runs_without_end_costs_its_limit_only() -> None:
     with VerifierPool("math", timeout=5.0, workers=1) as pool:
         slow = pool.submit(r"\boxed{\sum_{k=1}^{999999} \sin(k^{k})}", r"\int_0^1 x^{x} \sin(x^{x})\,dx", {})
-        fast = pool.submit(r"\boxed{\frac{1}{2}}", r"\int_0^1 x\,dx", {})
+        fast = pool.submit(r"\boxed{\sqrt{8}}", r"2\sqrt{2}", {})
         assert slow.result() != Verdict.CORRECT
         assert fast.result() == Verdict.CORRECT
