@@ -83,7 +83,7 @@ class Provenance(BaseModel):
     selection: str = Field(description="picker: first, grape or shortest")
     verifier: str = Field(description="verifier that accepted the response")
     verifier_kind: str | None = Field(
-        None, description="'checked' (an answer compared, a test run) or 'judged' (a model's opinion)"
+        None, description="'checked' (an answer compared, a test run), 'judged' (a model's opinion) or 'unchecked'"
     )
     seed: int = Field(description="the run's seed")
     round: int = Field(0, ge=0, description="0 for data of the base model, n after the n-th retraining")

@@ -182,7 +182,8 @@ def verifier_options(function: F) -> F:
                 "--verifier",
                 default="math",
                 show_default=True,
-                help="math, numeric, exact, choice, regex, json, code, judge, an entry point or module:function.",
+                help="math, numeric, exact, choice, regex, json, tool_call, code, judge, none, an entry point or "
+                "module:function.",
             ),
             click.option(
                 "--verifier-option",

@@ -16,6 +16,7 @@ from mindgap_data.errors import UserError
 from mindgap_data.rows.files import AtomicWriter, read_rows
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.pool import VerifierPool
+from mindgap_data.verify.tool_call import as_text
 
 RESPONSE_FIELDS = ("response", "completion", "prediction", "output", "generation", "messages")
 ANSWER_FIELDS = ("answer", "reference", "reference_answer", "gold", "target", "Answer")
@@ -37,8 +38,8 @@ class CheckedRow:
     "--verifier",
     default="math",
     show_default=True,
-    help="math, numeric, exact, choice, regex, json, code, judge, an installed name, or module:function; "
-    "a row's field 'verifier' overrides it.",
+    help="math, numeric, exact, choice, regex, json, tool_call, code, judge, none, an installed name, or "
+    "module:function; a row's field 'verifier' overrides it.",
 )
 @click.option(
     "--verifier-option",
@@ -134,6 +135,8 @@ def _responses(row: Mapping[str, Any], field: str | None) -> tuple[list[str], bo
 
 def _last_turn(messages: list[Mapping[str, Any]], name: str) -> str:
     last = messages[-1]
+    if last.get("role") == "assistant" and isinstance(last.get("tool_calls"), list):
+        return f"{last.get('content') or ''}\n{as_text(last['tool_calls'])}"
     if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
         raise UserError(
             f"field {name}: the last turn must be text of the assistant, got role {str(last.get('role'))[:40]!r}"

@@ -22,8 +22,10 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "choice": "mindgap_data.verify.choice:ChoiceVerifier",
         "regex": "mindgap_data.verify.text:RegexVerifier",
         "json": "mindgap_data.verify.schema:JsonVerifier",
+        "tool_call": "mindgap_data.verify.tool_call:ToolCallVerifier",
         "code": "mindgap_data.verify.code:CodeVerifier",
         "judge": "mindgap_data.verify.judge:JudgeVerifier",
+        "none": "mindgap_data.verify.unchecked:UncheckedVerifier",
     }
 )
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -56,7 +58,7 @@ def known_names() -> list[str]:
 
 
 def verifier_kind(verifier: Verifier) -> str:
-    """For provenance: "checked" (an answer was compared or a test run) or "judged" (a model's opinion)."""
+    """For provenance: "checked" (an answer compared, a test run), "judged" (a model's opinion) or "unchecked"."""
     return str(getattr(verifier, "kind", "checked"))
 
 

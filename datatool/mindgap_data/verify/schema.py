@@ -1,6 +1,5 @@
 """JSON against a schema, or against the reference value."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from typing import Any, ClassVar
 from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import strip_thinking
-
-MAX_JSON = 1_000_000
+from mindgap_data.verify.strict_json import MAX_JSON, loads, same
 
 _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
@@ -49,15 +47,15 @@ class JsonVerifier:
             return Verdict.NO_ANSWER
         schema = row.get("schema", self.schema)
         try:
-            gold = _loads(schema) if isinstance(schema, str) else schema if schema is not None else _loads(answer)
+            gold = loads(schema) if isinstance(schema, str) else schema if schema is not None else loads(answer)
         except (ValueError, RecursionError):
             return Verdict.CHECKER_ERROR
         try:
-            value = _loads(text)
+            value = loads(text)
         except (ValueError, RecursionError):
             return Verdict.WRONG
         if schema is None:
-            return Verdict.CORRECT if _same_json(gold, value) else Verdict.WRONG
+            return Verdict.CORRECT if same(gold, value) else Verdict.WRONG
         return _against(gold, value)
 
 
@@ -92,39 +90,8 @@ def _is_schema(schema: Any) -> bool:
 
 def _read_schema(path: Path) -> Any:
     try:
-        return _loads(path.read_text(encoding="utf-8"))
+        return loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"verifier 'json': option schema: {path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"verifier 'json': option schema: {path}: not JSON: {error}") from error
-
-
-def _loads(text: str) -> Any:
-    """Strict JSON: no NaN, no key twice, at most ``MAX_JSON`` characters."""
-    if len(text) > MAX_JSON:
-        raise ValueError(f"longer than {MAX_JSON} characters")
-    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def _same_json(gold: Any, value: Any) -> bool:
-    """Equality in which true is not 1, and 1 is 1.0."""
-    return gold == value and json.dumps(_typed(gold), sort_keys=True) == json.dumps(_typed(value), sort_keys=True)
-
-
-def _typed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _typed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_typed(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value

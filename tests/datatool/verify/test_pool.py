@@ -167,7 +167,8 @@ def test_a_row_may_not_name_any_code(name: Any) -> None:
         with pytest.raises(UserError) as error:
             pool.verifier_of({"verifier": name})
     assert error.value.message == (
-        f"field verifier: {str(name)!r} is not one of math, numeric, exact, choice, regex, json, code, judge"
+        f"field verifier: {str(name)!r} is not one of "
+        "math, numeric, exact, choice, regex, json, tool_call, code, judge, none"
     )
 
 

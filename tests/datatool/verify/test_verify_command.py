@@ -80,7 +80,7 @@ def test_several_responses_in_a_row(tmp_path: Path) -> None:
 
 RESPONSES = "response, completion, prediction, output, generation, messages"
 ANSWERS = "answer, reference, reference_answer, gold, target, Answer"
-NAMES = "math, numeric, exact, choice, regex, json, code, judge"
+NAMES = "math, numeric, exact, choice, regex, json, tool_call, code, judge, none"
 NAME_RESPONSE, NAME_ANSWER = "name the response with --response-field", "name the reference answer with --answer-field"
 USER_LAST = {"messages": [{"role": "user", "content": "x"}], "answer": "5"}
 
