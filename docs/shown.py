@@ -32,7 +32,7 @@ TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "
 def output(command: str, first: int | None = None) -> str:
     """A console block of ``command`` and what it prints, or its ``first`` lines.
 
-    It runs in an empty folder that holds the demo's output as `out.jsonl`, two evaluations and `recipes`.
+    It runs in an empty folder that holds the demo's output as `out.jsonl`, `recipes` and other samples.
     """
     program, *arguments = shlex.split(command.replace("\\\n", " "))
     assert program == "mindgap-data", command
@@ -57,7 +57,7 @@ def _reader_folder() -> Iterator[None]:
     """The working directory of a reader who has just run the demo."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(SAMPLES / "rewritten.jsonl", Path(folder) / "out.jsonl")
-        for path in (ROOT / "recipes", SAMPLES / "t10", SAMPLES / "t05"):
+        for path in (ROOT / "recipes", SAMPLES / "responses.jsonl", SAMPLES / "t10", SAMPLES / "t05"):
             os.symlink(path, Path(folder) / path.name)
         with chdir(folder):
             yield
@@ -84,6 +84,11 @@ def evaluation() -> str:
 def dry_run() -> str:
     """A console block of the demo's dry run, captured likewise."""
     return _console(DEMO + " --dry-run", (SAMPLES / "dry-run.txt").read_text())
+
+
+def sample(file: str) -> str:
+    """A small sample file, as it is."""
+    return "\n".join(["", "```json", (SAMPLES / file).read_text().rstrip(), "```", ""])
 
 
 def record(name: str, values: int = 3, without: Collection[str] = ()) -> str:
