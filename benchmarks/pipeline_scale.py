@@ -19,7 +19,7 @@ from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.job import OutputPaths, RewriteRun
 from mindgap_data.rewrite.stages import Plan
-from mindgap_data.rows.formats import Fields
+from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
 from mindgap_data.verify.pool import VerifierPool
 

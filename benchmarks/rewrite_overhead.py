@@ -16,7 +16,7 @@ from mindgap_data.policy.models import ModelSpec, load_tokenizer
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.job import OutputPaths, RewriteRun
 from mindgap_data.rewrite.stages import Plan
-from mindgap_data.rows.formats import Fields
+from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
 from mindgap_data.verify.pool import VerifierPool
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from mindgap_data.engines import Sampling, Score, Scores
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_tokenizer
-from mindgap_data.rows.formats import Fields, to_demonstration
+from mindgap_data.rows.problem import to_demonstration
+from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
 
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -58,6 +58,23 @@ class Attempts(BaseModel):
     )
     near_copy: bool | None = Field(None, description="expert_overlap of a self or guided response is 0.6 or more")
 
+    def by_stage(self) -> dict[str, StageCounts]:
+        """The counts of every stage that drew."""
+        stages = {"self": self.self_, "guided": self.guided}
+        return {stage: counts for stage, counts in stages.items() if counts is not None}
+
+
+class PolicyIdentity(BaseModel):
+    """Whose log-probs these are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    model: str = Field(description="a hub name, 'builtin:…' or a path as the user gave it")
+    revision: str | None = Field(description="hub revision, or a fingerprint of the local weights")
+    adapter: str | None = Field(description="LoRA adapter on top of the model")
+    engine: str = Field(description="transformers, vllm or openai")
+    dtype: str | None = Field(description="what the model computed in")
+
 
 class Provenance(BaseModel):
     """Which distribution the log-probs are of, and how the row came to be."""
@@ -74,12 +91,6 @@ class Provenance(BaseModel):
     tokenizer: str = Field(description="fingerprint of the vocabulary, see tokenizer_fingerprint")
     chat_template: str = Field(description="fingerprint of the chat template, see template_fingerprint")
     sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
-    behavior: str | None = Field(
-        None,
-        description="what behavior_logprobs are log-probs of: 'model' (T=1, untruncated), 'processed' (after "
-        "temperature, top_p, …), 'logged' (came with the input); null for none",
-    )
-    behavior_prompt: Literal["plain", "guided"] | None = Field(None, description="the prompt the sampler saw")
     selection: str = Field(description="picker: first, grape or shortest")
     verifier: str = Field(description="verifier that accepted the response")
     verifier_kind: str | None = Field(
@@ -87,6 +98,16 @@ class Provenance(BaseModel):
     )
     seed: int = Field(description="the run's seed")
     round: int = Field(0, ge=0, description="0 for data of the base model, n after the n-th retraining")
+    behavior: str | None = Field(
+        None,
+        description="what behavior_logprobs are log-probs of: 'model' (T=1, untruncated), 'processed' (after "
+        "temperature, top_p, …), 'logged' (came with the input); null for none",
+    )
+    behavior_prompt: Literal["plain", "guided"] | None = Field(None, description="the prompt the sampler saw")
+    policy: PolicyIdentity | None = Field(
+        None, description="whose policy_logprobs these are, where `score` has refreshed them since"
+    )
+    replaced_tier: Tier | None = Field(None, description="the tier of the response that `select` replaced")
 
 
 class Record(BaseModel):
@@ -118,6 +139,48 @@ class Record(BaseModel):
     expert_logprobs: list[float] | None = Field(
         None, description="log pi_0 of those ids under the plain prompt, temperature 1: the gap before; optional"
     )
+
+    def as_row(self) -> dict[str, Any]:
+        """The row as it is written: what was set, the input's other columns after the record's own fields."""
+        row = self.model_dump(by_alias=True, exclude_unset=True)
+        # Optional fields stand last, behind the columns that pass through.
+        return row | {name: row.pop(name) for name in ("expert_token_ids", "expert_logprobs") if name in row}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Record":
+        """The record a row holds.
+
+        Raises:
+            ValueError: it is not a valid record of a known version; field and cause in one line.
+        """
+        provenance = row.get("provenance")
+        version = provenance.get("schema_version", SCHEMA_VERSION) if isinstance(provenance, dict) else SCHEMA_VERSION
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"provenance.schema_version is {version}; this mindgap reads version {SCHEMA_VERSION}")
+        try:
+            # Strict: what other readers would choke on, such as ids written as text, is not read here either.
+            record = cls.model_validate(row, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "row"
+            raise ValueError(f"field {where}: {first['msg'].lower()}") from None
+        if record.messages[-1].role != "assistant":
+            role = record.messages[-1].role
+            raise ValueError(f"field messages: the last turn is {role!r}, not the assistant's response")
+        if (fault := agreement_error(record)) is not None:
+            raise ValueError(fault)
+        return record
+
+
+class Decoder(Protocol):
+    """What the agreement of ids and text is checked with: the policy's tokenizer."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end an assistant's turn."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens shown."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -157,24 +220,27 @@ def alignment_error(
     return None
 
 
-def record_error(row: dict[str, Any]) -> str | None:
+def agreement_error(record: Record, decoder: Decoder | None = None) -> str | None:
+    """Why a record's ids, log-probs and text do not agree, or None when they do.
+
+    Args:
+        record: the record.
+        decoder: the policy's tokenizer; without it the text is not compared.
+    """
+    ids = record.response_token_ids
+    fault = alignment_error(ids, record.behavior_logprobs, record.policy_logprobs, record.tier) or _expert_error(record)
+    if fault is None and decoder is not None:
+        fault = decoding_error(ids, record.messages[-1].content, decoder.end_ids, decoder.decode)
+    return fault
+
+
+def record_error(row: Mapping[str, Any]) -> str | None:
     """Why ``row`` is not a valid record of a known version, or None: field and cause in one line."""
-    provenance = row.get("provenance")
-    version = provenance.get("schema_version", SCHEMA_VERSION) if isinstance(provenance, dict) else SCHEMA_VERSION
-    if version != SCHEMA_VERSION:
-        return f"provenance.schema_version is {version}; this mindgap reads version {SCHEMA_VERSION}"
     try:
-        # Strict: what other readers would choke on, such as ids written as text, is not read here either.
-        record = Record.model_validate(row, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "row"
-        return f"field {where}: {first['msg'].lower()}"
-    if record.messages[-1].role != "assistant":
-        return f"field messages: the last turn is {record.messages[-1].role!r}, not the assistant's response"
-    return alignment_error(
-        record.response_token_ids, record.behavior_logprobs, record.policy_logprobs, record.tier
-    ) or _expert_error(record)
+        Record.from_row(row)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _expert_error(record: Record) -> str | None:

@@ -23,7 +23,8 @@ from mindgap_data.checks.audit import (
 from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, record_error
-from mindgap_data.rows.files import AtomicWriter, read_rows
+from mindgap_data.rows.reading import read_rows
+from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.verify import Verdict
 
 # Rows whose check is under way: bounds memory while the verifier is behind.
@@ -135,7 +136,7 @@ def _audited(file: Path, verifier: str, options: tuple[str, ...]) -> Iterator[tu
 
 
 def _write(path: Path, rows: list[FlaggedRow]) -> None:
-    with AtomicWriter(path) as writer:
+    with JsonlWriter(path) as writer:
         for row in rows:
             writer.write(row.as_dict())
         writer.finish()

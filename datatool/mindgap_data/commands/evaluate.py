@@ -1,51 +1,39 @@
 """`mindgap-data evaluate`: accuracy, pass@k and majority vote of a policy on benchmarks, and comparison of two runs."""
 
 import json
-import signal
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mindgap_data import __version__
-from mindgap_data.commands.options import (
-    SectionedCommand,
-    fields_from,
-    input_options,
-    policy_from,
-    policy_options,
-    sampling_from,
-    sampling_options,
-    verifier_options,
-)
-from mindgap_data.commands.pairs import pairs_from
-from mindgap_data.engines.open import choose_engine, open_engine
+from mindgap_data.commands.options.group import SectionedCommand
+from mindgap_data.commands.options.policy import policy_options
+from mindgap_data.commands.options.rows import Reading, input_options
+from mindgap_data.commands.options.run import RunFlags, run_options
+from mindgap_data.commands.options.sampling import sampling_options
+from mindgap_data.commands.options.verifier import verifier_options
+from mindgap_data.engines import Engine, Sampling
+from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.errors import UserError
-from mindgap_data.evaluation.job import (
-    BOXED_INSTRUCTION,
-    EvaluationPaths,
-    EvaluationRun,
-    adapter_fingerprint,
-    finished_summary,
-    read_benchmarks,
-)
+from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, Benchmark, read_benchmarks
+from mindgap_data.evaluation.folder import evaluation_files, finished_summary, read_summary
+from mindgap_data.evaluation.job import EvaluationJob
+from mindgap_data.policy.models import adapter_fingerprint
+from mindgap_data.rewrite.records import policy_identity
 from mindgap_data.rows.sources import open_source
+from mindgap_data.run.job import RunOptions, execute
+from mindgap_data.verify.settings import VerifierSettings
 
 # The percentile bootstrap covers too little below this.
 FEW_PROBLEMS = 30
 # The paper's evaluation; its sampling options may not be set to anything else beside it.
-PAPER_PROTOCOL = {
-    "samples": 16,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "top_k": 0,
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-    "max_tokens": 4096,
-    "instruction": BOXED_INSTRUCTION,
-}
+PAPER_SAMPLES = 16
+PAPER_SAMPLING = Sampling(max_tokens=4096)
+PAPER_PROTOCOL = {"samples": PAPER_SAMPLES, **PAPER_SAMPLING.as_dict(), "instruction": BOXED_INSTRUCTION}
 
 
 @click.command("evaluate", cls=SectionedCommand)
@@ -73,15 +61,29 @@ PAPER_PROTOCOL = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first problems of each benchmark.")
-@click.option("--overwrite", is_flag=True, help="Replace a finished evaluation.")
-@click.option("--restart", is_flag=True, help="Forget an unfinished evaluation.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@run_options
 @verifier_options
 @sampling_options(max_tokens=2048)
 @input_options
 @policy_options
 @click.pass_context
-def command(context: click.Context, /, **options: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    benchmarks: tuple[str, ...],
+    output: Path | None,
+    samples: int,
+    protocol: str | None,
+    compared: tuple[Path, Path] | None,
+    as_json: bool,
+    seed: int,
+    limit: int | None,
+    run: RunFlags,
+    verifier: VerifierSettings,
+    sampling: Sampling,
+    reading: Reading,
+    policy: Policy,
+) -> None:
     """Evaluate a model, adapter or server on benchmarks: files of problems with reference answers.
 
     Reports mean accuracy over all draws with a 95% interval (problems are resampled), pass@k, the
@@ -93,109 +95,108 @@ def command(context: click.Context, /, **options: Any) -> None:
       mindgap-data evaluate math500.jsonl aime24.jsonl --protocol paper --model Qwen/Qwen2.5-Math-7B -o base/
       mindgap-data evaluate --compare base/ tuned/
     """
-    if options["compared"]:
-        if options["benchmarks"]:
-            raise UserError(
-                f"--compare takes two finished folders and runs nothing: leave out {options['benchmarks'][0]}"
-            )
-        before, after = options["compared"]
-        _compare(before, after, options["as_json"])
+    if compared:
+        if benchmarks:
+            raise UserError(f"--compare takes two finished folders and runs nothing: leave out {benchmarks[0]}")
+        _compare(*compared, as_json)
         return
-    if not options["benchmarks"]:
+    if not benchmarks:
         raise UserError("nothing to evaluate: name at least one file of problems, or two folders with --compare")
-    if options["output"] is None:
+    if output is None:
         raise UserError("-o is missing: name a folder to keep the generations and figures in")
-    if options["protocol"]:
-        _apply_protocol(context, options)
-    if options["temperature"] == 0:
-        _draw_once(context, options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        summary = _evaluate(options)
-    except KeyboardInterrupt:
-        folder = options["output"]
-        print(f"\nStopped; nothing is lost. Run the same command again to continue {folder}", file=sys.stderr)
-        sys.exit(130)
-    if options["as_json"]:
+    if protocol:
+        _refuse_other_values(context)
+        samples, sampling, reading = PAPER_SAMPLES, PAPER_SAMPLING, replace(reading, instruction=BOXED_INSTRUCTION)
+    if sampling.temperature == 0:
+        _refuse_many_samples(context)
+        samples = 1
+    request = EvaluationRequest(
+        read_benchmarks([open_source(name) for name in benchmarks], reading.fields, reading.instruction, limit),
+        protocol,
+        samples,
+        seed,
+        limit,
+        verifier,
+        sampling,
+        reading,
+        policy,
+    )
+    summary = _evaluate(request, output, run)
+    if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         _show(summary)
 
 
-def _apply_protocol(context: click.Context, options: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Everything a user asks of an evaluation."""
+
+    benchmarks: tuple[Benchmark, ...]
+    protocol: str | None
+    samples: int
+    seed: int
+    limit: int | None
+    verifier: VerifierSettings
+    sampling: Sampling
+    reading: Reading
+    policy: Policy
+
+    def settings(self, engine: Engine) -> dict[str, Any]:
+        """What must not change between a run and its continuation."""
+        return {
+            "tool_version": __version__,
+            "benchmarks": {benchmark.name: benchmark.fingerprint for benchmark in self.benchmarks},
+            "fields": asdict(self.reading.fields),
+            "instruction": self.reading.instruction,
+            "limit": self.limit,
+            "protocol": self.protocol,
+            "samples": self.samples,
+            "sampling": self.sampling.as_dict(),
+            "max_context": engine.max_context,
+            "seed": self.seed,
+            "verifier": self.verifier.name,
+            "verifier_options": dict(self.verifier.options),
+            **policy_identity(self.policy.spec, engine).model_dump(),
+            "adapter_weights": adapter_fingerprint(self.policy.spec.adapter),
+            "tokenizer": engine.tokenizer.fingerprint,
+            "chat_template": engine.tokenizer.template,
+        }
+
+
+def _refuse_other_values(context: click.Context) -> None:
+    """Options that the paper's protocol sets may not be given another value beside it."""
     for name, value in PAPER_PROTOCOL.items():
         given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        if given and options[name] != value:
+        if given and context.params[name] != value:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"--protocol paper sets {option} to {value!r}; leave out {option}, or the protocol")
-        options[name] = value
 
 
-def _draw_once(context: click.Context, options: dict[str, Any]) -> None:
+def _refuse_many_samples(context: click.Context) -> None:
     given = context.get_parameter_source("samples") is not click.core.ParameterSource.DEFAULT
-    if given and options["samples"] > 1:
+    if given and context.params["samples"] > 1:
         raise UserError("--temperature 0 draws the same response every time; use --samples 1, or a temperature")
-    options["samples"] = 1
 
 
-def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
-    from mindgap_data.verify.pool import VerifierPool
-
-    fields, sampling, policy = fields_from(options), sampling_from(options), policy_from(options)
-    sources = [open_source(name) for name in options["benchmarks"]]
-    benchmarks = read_benchmarks(sources, fields, options["instruction"], options["limit"])
-    paths = _folder(options)
-    checker_options = pairs_from(options["verifier_options"], "--verifier-option")
-    if not options["quiet"]:
-        name, why = choose_engine(policy.settings)
-        print(f"engine {name} ({why}), model {policy.spec.model}", file=sys.stderr)
-    with VerifierPool(
-        options["verifier"], checker_options, timeout=options["verify_timeout"], workers=options["workers"]
-    ) as verifier:
-        engine = open_engine(policy.spec, sampling, policy.settings, seed=options["seed"])
-        try:
-            settings = {
-                "tool_version": __version__,
-                "benchmarks": {benchmark.name: benchmark.fingerprint for benchmark in benchmarks},
-                "fields": asdict(fields),
-                "instruction": options["instruction"],
-                "limit": options["limit"],
-                "protocol": options["protocol"],
-                "samples": options["samples"],
-                "sampling": sampling.as_dict(),
-                "max_context": engine.max_context,
-                "seed": options["seed"],
-                "verifier": options["verifier"],
-                "verifier_options": checker_options,
-                "model": policy.spec.model,
-                "revision": engine.revision,
-                "adapter": policy.spec.adapter,
-                "adapter_weights": adapter_fingerprint(policy.spec.adapter),
-                "engine": engine.name,
-                "dtype": engine.dtype,
-                "tokenizer": engine.tokenizer.fingerprint,
-                "chat_template": engine.tokenizer.template,
-            }
-            if not options["overwrite"] and (finished := finished_summary(paths, settings)) is not None:
-                return finished
-            _warn(engine.max_context, sampling.max_tokens)
-            paths.summary.unlink(missing_ok=True)
-            return EvaluationRun(
-                benchmarks, options["samples"], options["seed"], engine, verifier, paths, settings, options["quiet"]
-            ).execute()
-        finally:
-            engine.close()
-
-
-def _folder(options: dict[str, Any]) -> EvaluationPaths:
-    paths = EvaluationPaths(options["output"])
+def _evaluate(request: EvaluationRequest, folder: Path, run: RunFlags) -> Mapping[str, Any]:
     try:
-        paths.folder.mkdir(parents=True, exist_ok=True)
-        if options["restart"]:
-            paths.journal.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{paths.folder}: the folder cannot be made: {error.strerror}") from error
-    return paths
+        raise UserError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+    files = evaluation_files(folder)
+    with (
+        request.verifier.pool() as pool,
+        running_engine(request.policy, request.sampling, seed=request.seed, quiet=run.quiet) as engine,
+    ):
+        settings = request.settings(engine)
+        if not run.overwrite and (finished := finished_summary(folder, settings)) is not None:
+            return finished
+        _warn(engine.max_context, request.sampling.max_tokens)
+        files.summary.unlink(missing_ok=True)
+        job = EvaluationJob(request.benchmarks, request.samples, request.seed, engine, settings)
+        execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
+    return read_summary(folder)
 
 
 def _warn(max_context: int, max_tokens: int) -> None:
@@ -244,7 +245,7 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
         console.print(Text(sentence), soft_wrap=True)
 
 
-def _show(summary: dict[str, Any]) -> None:
+def _show(summary: Mapping[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from mindgap_data.commands.options import policy_from, policy_options
+from mindgap_data.commands.options.policy import policy_options
+from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.gap.figures import Settings, as_json
 from mindgap_data.gap.measure import FileGap, measure, refuse_mixed_policies
 from mindgap_data.gap.tables import gap_tables
+from mindgap_data.policy.models import BUILTIN
 
 JSON_VERSION = 1
 
@@ -43,7 +46,10 @@ JSON_VERSION = 1
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
 @click.option("--json", "as_json_output", is_flag=True, help="Print JSON, with every interval and the geometric level.")
 @policy_options
-def command(files: tuple[Path, ...], as_json_output: bool, **options: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, files: tuple[Path, ...], as_json_output: bool, policy: Policy, **options: Any
+) -> None:
     """Measure the policy gap of rewritten files: the expert's text against the chosen responses.
 
     Shows how likely the policy finds each (NLL per token, perplexity), what importance weights follow
@@ -56,11 +62,13 @@ def command(files: tuple[Path, ...], as_json_output: bool, **options: Any) -> No
       mindgap-data gap train.jsonl
       mindgap-data gap train.jsonl --adapter outputs/lora
     """
-    names = ("clip", "clip_max", "confidence", "resamples", "seed")
-    settings = Settings(**{name: options[name] for name in names})
-    rescored = any(options[name] for name in ("model", "adapter", "recipe", "base_url"))
+    settings = Settings(**options)
+    rescored = any(context.params[name] for name in ("model", "adapter", "recipe", "base_url"))
     if rescored:
-        gaps = _measure_under(files, settings, options)
+        if not (context.params["model"] or context.params["recipe"]):
+            # An adapter alone is of the model that made the file.
+            policy = replace(policy, spec=replace(policy.spec, model=_model_of(files[0])))
+        gaps = _measure_under(files, settings, policy)
     else:
         gaps = [measure(file, settings) for file in files]
         refuse_mixed_policies(gaps)
@@ -77,20 +85,18 @@ def command(files: tuple[Path, ...], as_json_output: bool, **options: Any) -> No
     console.print(gap_tables(gaps, settings, console, rescored))
 
 
-def _measure_under(files: Sequence[Path], settings: Settings, options: dict[str, Any]) -> list[FileGap]:
-    """Every file, rescored under the policy the options name."""
+def _measure_under(files: Sequence[Path], settings: Settings, policy: Policy) -> list[FileGap]:
+    """Every file, rescored under a policy."""
     from mindgap_data.engines import Sampling
-    from mindgap_data.engines.open import open_engine
     from mindgap_data.gap.rescore import rescored_rows
-    from mindgap_data.gap.rows import Policy, read_gap_records
 
-    if not (options["model"] or options["recipe"]):
-        # An adapter alone is of the model that made the file.
-        _, first = next(iter(read_gap_records(files[0], one_policy=False)))
-        options = options | {"model": Policy.of(first).model}
-    policy = policy_from(options)
-    engine = open_engine(policy.spec, Sampling(), policy.settings, seed=settings.seed)
-    try:
+    with running_engine(policy, Sampling(), seed=settings.seed, quiet=True) as engine:
         return [measure(file, settings, lambda path, skipped: rescored_rows(path, engine, skipped)) for file in files]
-    finally:
-        engine.close()
+
+
+def _model_of(file: Path) -> str:
+    from mindgap_data.gap.rows import Policy as RecordedPolicy
+    from mindgap_data.gap.rows import read_gap_records
+
+    _, first = next(iter(read_gap_records(file, one_policy=False)))
+    return RecordedPolicy.of(first).model or BUILTIN

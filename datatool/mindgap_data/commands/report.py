@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mindgap_data.gap.figures import Settings
-from mindgap_data.rows.files import AtomicWriter
+from mindgap_data.rows.writing import AtomicWriter
 
 
 @click.command()

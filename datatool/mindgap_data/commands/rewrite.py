@@ -1,41 +1,30 @@
 """`mindgap-data rewrite`: demonstrations in, tiers and behaviour log-probs out."""
 
-import signal
-import sys
-from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from mindgap_data.commands.options import (
-    Policy,
-    SectionedCommand,
-    fields_from,
-    input_options,
-    policy_from,
-    policy_options,
-    sampling_from,
-    sampling_options,
-    verifier_options,
-    whose_logprobs,
-)
-from mindgap_data.commands.pairs import pairs_from
+from mindgap_data.commands.options.group import SectionedCommand
+from mindgap_data.commands.options.policy import policy_options
+from mindgap_data.commands.options.rows import Reading, input_options
+from mindgap_data.commands.options.run import RunFlags, run_options
+from mindgap_data.commands.options.sampling import sampling_options
+from mindgap_data.commands.options.verifier import verifier_options
+from mindgap_data.commands.rewrite_preview import show_preview
 from mindgap_data.engines import Sampling
-from mindgap_data.engines.open import choose_engine, open_engine
+from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.errors import UserError
-from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.record import TIERS, Tier
 from mindgap_data.rewrite.guided import GuidedPrompt
-from mindgap_data.rewrite.job import OutputPaths, RewriteRun
-from mindgap_data.rewrite.stages import Plan
-from mindgap_data.rows.formats import RowError, to_problem
-from mindgap_data.rows.sources import Source, open_source
+from mindgap_data.rewrite.job import RewriteJob, RewriteRequest, RewriteSummary
+from mindgap_data.rewrite.stages import Picker, RewriteOptions
+from mindgap_data.rows.inputs import InputRows
+from mindgap_data.rows.sources import open_source
+from mindgap_data.run.job import RunFiles, RunOptions, execute
+from mindgap_data.verify.settings import VerifierSettings
 
 
 @click.command("rewrite", cls=SectionedCommand)
@@ -84,14 +73,29 @@ from mindgap_data.rows.sources import Source, open_source
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-@click.option("--restart", is_flag=True, help="Forget an unfinished run of this output.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@run_options
 @verifier_options
 @sampling_options(max_tokens=2048)
 @input_options
 @policy_options
-def command(**options: Any) -> None:
+def command(
+    input: str,
+    output: Path | None,
+    stages: str,
+    samples: int,
+    picker: Picker,
+    guided_template: Path | None,
+    score_expert: bool,
+    seed: int,
+    round_: int,
+    limit: int | None,
+    dry_run: bool,
+    run: RunFlags,
+    verifier: VerifierSettings,
+    sampling: Sampling,
+    reading: Reading,
+    policy: Policy,
+) -> None:
     """Rewrite the demonstrations of INPUT onto the policy: self, else guided, else expert.
 
     INPUT is JSONL (.gz too), parquet, or a Hugging Face dataset (folder or hub name). A run that was
@@ -101,108 +105,36 @@ def command(**options: Any) -> None:
     Example:
       mindgap-data rewrite recipes/data/word_problems.jsonl --max-tokens 200
     """
-    source = open_source(options["input"])
-    policy, sampling = policy_from(options), sampling_from(options)
     if sampling.temperature == 0:
         raise UserError("--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1")
-    paths = OutputPaths(options["output"] or _default_output(options["input"]))
-    stages = _stages(options["stages"])
-    guided = GuidedPrompt.from_file(options["guided_template"])
-    if options["dry_run"]:
-        _dry_run(options, source, policy, sampling, stages, guided, paths)
+    request = RewriteRequest(
+        rows=InputRows(open_source(input), reading.fields, reading.instruction, limit),
+        policy=policy,
+        sampling=sampling,
+        verifier=verifier,
+        options=RewriteOptions(
+            _stages(stages), samples, picker, GuidedPrompt.from_file(guided_template), score_expert, seed, round_
+        ),
+    )
+    files = RunFiles.beside(output or _default_output(input))
+    if dry_run:
+        show_preview(request, files)
         return
-    paths.refuse_existing(options["overwrite"])
-    if options["restart"]:
-        paths.journal.unlink(missing_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        summary = _run(options, source, policy, sampling, stages, guided, paths)
-    except KeyboardInterrupt:
-        print(f"\nStopped; nothing is lost. Run the same command again to continue {paths.output}", file=sys.stderr)
-        sys.exit(130)
-    _print_summary(summary, paths)
-
-
-def _run(
-    options: dict[str, Any],
-    source: Source,
-    policy: Policy,
-    sampling: Sampling,
-    stages: tuple[Tier, ...],
-    guided: GuidedPrompt,
-    paths: OutputPaths,
-) -> dict[str, Any]:
-    from mindgap_data.verify.load import load_verifier, verifier_kind
-    from mindgap_data.verify.pool import VerifierPool
-
-    engine_name, why = choose_engine(policy.settings)
-    if not options["quiet"]:
-        print(f"engine {engine_name} ({why}), model {policy.spec.model}", file=sys.stderr)
-    checker_options = pairs_from(options["verifier_options"], "--verifier-option")
-    with VerifierPool(
-        options["verifier"], checker_options, timeout=options["verify_timeout"], workers=options["workers"]
-    ) as verifier:
-        engine = open_engine(policy.spec, sampling, policy.settings, seed=options["seed"])
-        try:
-            provenance = {
-                **whose_logprobs(policy, engine),
-                "tokenizer": engine.tokenizer.fingerprint,
-                "chat_template": engine.tokenizer.template,
-                "sampling": sampling.as_dict(),
-                "sampling_distribution": "model" if sampling.is_model_distribution else "processed",
-                "selection": options["picker"],
-                "verifier": options["verifier"],
-                "verifier_kind": verifier_kind(load_verifier(options["verifier"], checker_options)),
-                "seed": options["seed"],
-                "round": options["round_"],
-            }
-            plan = Plan(
-                tokenizer=engine.tokenizer,
-                sampling=sampling,
-                stages=stages,
-                samples=options["samples"],
-                picker=options["picker"],
-                guided=guided,
-                max_context=engine.max_context,
-                seed=options["seed"],
-                score_expert=options["score_expert"],
-                provenance=provenance,
-            )
-            settings = {
-                **provenance,
-                "input": source.fingerprint,
-                "fields": asdict(fields_from(options)),
-                "instruction": options["instruction"],
-                "limit": options["limit"],
-                "stages": list(stages),
-                "samples": plan.samples,
-                "guided_template": sha256(guided.template.encode()).hexdigest()[:16],
-                "max_context": plan.max_context,
-                "score_expert": plan.score_expert,
-                "verifier_options": checker_options,
-            }
-            run = RewriteRun(
-                source=source,
-                fields=fields_from(options),
-                instruction=options["instruction"],
-                limit=options["limit"],
-                plan=plan,
-                engine=engine,
-                verifier=verifier,
-                paths=paths,
-                settings=settings,
-                quiet=options["quiet"],
-            )
-            return run.execute()
-        finally:
-            engine.close()
+    files.refuse_existing(run.overwrite)
+    with (
+        verifier.pool() as pool,
+        running_engine(policy, sampling, seed=seed, quiet=run.quiet) as engine,
+    ):
+        job = RewriteJob(request, engine)
+        result = execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
+    _print_summary(job.figures(result), files)
 
 
 def _stages(text: str) -> tuple[Tier, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in TIERS]
     if unknown or not names or list(names) != [tier for tier in TIERS if tier in names]:
-        raise UserError(f"--stages {text}: some of self,guided,expert is wanted, in this order, each once")
+        raise UserError(f"--stages {text}: name some of self,guided,expert, in this order, each once")
     return cast(tuple[Tier, ...], names)
 
 
@@ -214,86 +146,11 @@ def _default_output(name: str) -> Path:
     return (path.parent if path.exists() else Path()) / f"{stem}.rewritten.jsonl"
 
 
-def _dry_run(
-    options: dict[str, Any],
-    source: Source,
-    policy: Policy,
-    sampling: Sampling,
-    stages: tuple[Tier, ...],
-    guided: GuidedPrompt,
-    paths: OutputPaths,
-) -> None:
-    """Show what a run would do, with the tokenizer but without the model."""
+def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
     console = Console()
-    tokenizer = load_tokenizer(policy.spec)
-    engine, why = choose_engine(policy.settings)
-    settings = {
-        "input": source.name,
-        "output": str(paths.output),
-        "model": policy.spec.model,
-        "adapter": policy.spec.adapter or "none",
-        "engine": f"{engine} ({why})",
-        "context": policy.settings.max_context or "the model's own",
-        "stages": ", ".join(stages),
-        "samples": f"up to {options['samples']} a stage, picker {options['picker']}",
-        "sampling": ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items()),
-        "log-probs": "of the model's own distribution"
-        if sampling.is_model_distribution
-        else "of the processed distribution",
-        "verifier": options["verifier"],
-        "seed": options["seed"],
-    }
-    table = Table("setting", "value", title="Resolved settings", title_justify="left")
-    for name, value in settings.items():
-        table.add_row(name, Text(str(value)))
-    console.print(table)
-    _show_prompts(console, options, source, stages, guided, tokenizer)
-    rows = source.count()
-    if rows is not None:
-        rows = min(rows, options["limit"] or rows)
-        drawing = [stage for stage in stages if stage != "expert"]
-        most = rows * options["samples"] * len(drawing)
-        fewest = rows * (1 if options["picker"] == "first" else options["samples"]) if drawing else 0
-        console.print(
-            f"Cost: {rows:,} rows, {fewest:,} to {most:,} draws of at most {sampling.max_tokens:,} tokens "
-            f"(at most {most * sampling.max_tokens:,} tokens).",
-            highlight=False,
-        )
-
-
-def _show_prompts(
-    console: Console,
-    options: dict[str, Any],
-    source: Source,
-    stages: tuple[Tier, ...],
-    guided: GuidedPrompt,
-    tokenizer: ChatTokenizer,
-) -> None:
-    raw = next(source.rows())
-    where = source.label(raw.line)
-    try:
-        if raw.row is None:
-            raise RowError(raw.error or "unreadable")
-        problem = to_problem(raw.row, fields_from(options), options["instruction"])
-    except RowError as error:
-        raise UserError(f"{where}: {error}") from error
-    for stage in stages:
-        if stage == "expert":
-            console.print(Text(f"\nThe expert's response, {where}:", style="bold"))
-            console.print(Text(problem.expert))
-            continue
-        messages = list(problem.messages)
-        if stage == "guided":
-            messages = guided.messages(messages, problem.expert, problem.answer)
-        console.print(Text(f"\nPrompt of the {stage} stage, {where}:", style="bold"))
-        console.print(Text(tokenizer.prompt_text(messages)))
-
-
-def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
-    console = Console()
-    rewritten = summary["rewritten"]
+    rewritten = summary.rewritten
     table = Table(
-        title=f"{paths.output}: {rewritten} rows", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        title=f"{files.output}: {rewritten} rows", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for column in (
         "tier",
@@ -308,26 +165,26 @@ def _print_summary(summary: dict[str, Any], paths: OutputPaths) -> None:
         "leaked",
     ):
         table.add_column(column, justify="left" if column == "tier" else "right")
-    for tier, rows in summary["tiers"].items():
-        counts = summary["stages"].get(tier, {})
+    for tier, rows in summary.tiers.items():
+        counts = summary.stages.get(tier, {})
         cells = [
             str(counts.get(name, 0)) if counts else "-"
             for name in ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
         ]
         table.add_row(tier, str(rows), f"{rows / rewritten:.1%}", *cells)
     console.print(table)
-    pass_rate = summary["pass_rate"]
-    saved = summary["tokens_saved_by_early_stopping_estimate"]
+    pass_rate = summary.pass_rate
+    saved = summary.tokens_saved_by_early_stopping_estimate
     console.print(
         f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}, "
-        f"{summary['drawn_tokens']:,} tokens drawn, about {saved:,} saved by early stopping, "
-        f"{summary['scored_tokens']:,} scored, {summary['seconds']:,.1f} s",
+        f"{summary.drawn_tokens:,} tokens drawn, about {saved:,} saved by early stopping, "
+        f"{summary.scored_tokens:,} scored, {summary.seconds:,.1f} s",
         highlight=False,
         soft_wrap=True,
     )
-    if summary["near_copies"]:
+    if summary.near_copies:
         console.print(
-            f"{summary['near_copies']} rows are near copies of the expert: see attempts.near_copy", highlight=False
+            f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False
         )
-    if summary["failed"]:
-        console.print(f"{summary['failed']} rows failed, with reasons: {paths.failed}", highlight=False, soft_wrap=True)
+    if summary.failed:
+        console.print(f"{summary.failed} rows failed, with reasons: {files.failed}", highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from mindgap_data.rewrite.selection import (
     select,
     selected_rows,
 )
-from mindgap_data.rows.files import AtomicWriter
+from mindgap_data.rows.writing import JsonlWriter
 
 
 class Stages(click.ParamType):
@@ -96,7 +96,7 @@ def command(
     except OSError as error:
         raise UserError(f"{output}: the folder cannot be made: {error.strerror}") from error
     for selection in selections:
-        with AtomicWriter(targets[selection.stages]) as writer:
+        with JsonlWriter(targets[selection.stages]) as writer:
             for row in selected_rows(file, selection):
                 writer.write(row)
             writer.finish()

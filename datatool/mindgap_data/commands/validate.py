@@ -12,7 +12,8 @@ import click
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import TIERS, decoding_error, record_error
-from mindgap_data.rows.files import dumps, read_raw_rows
+from mindgap_data.rows.jsonl import dumps
+from mindgap_data.rows.reading import read_raw_rows
 from mindgap_data.run.keyindex import KeyIndex
 
 Row = dict[str, Any]

@@ -13,7 +13,8 @@ import click
 
 from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError
-from mindgap_data.rows.files import AtomicWriter, read_rows
+from mindgap_data.rows.reading import read_rows
+from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.pool import VerifierPool
 from mindgap_data.verify.tool_call import as_text
@@ -92,7 +93,7 @@ def command(
     with VerifierPool(verifier, pairs_from(options, "--verifier-option"), timeout, workers, memory_mb) as pool:
         needs_answer = pool.needs_answer
         rows = _rows(file, response_field, answer_field, needs_answer, pool)
-        with AtomicWriter(output) if output is not None else nullcontext() as writer:
+        with JsonlWriter(output) if output is not None else nullcontext() as writer:
             for row, verdicts in _verdicts(rows, pool):
                 counts.update(verdicts)
                 if writer is not None:

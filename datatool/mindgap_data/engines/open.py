@@ -1,6 +1,8 @@
 """Opens the engine a run asks for; `auto` is vLLM where a CUDA device and vLLM are there, else transformers."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -23,6 +25,31 @@ class EngineSettings:
     concurrency: int = 32  # openai: requests in flight
     timeout: float = 600.0  # openai: seconds a request
     engine_args: Mapping[str, Any] = field(default_factory=dict)  # passed to the engine as they are
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The model to be trained, and the engine that runs it."""
+
+    spec: ModelSpec
+    settings: EngineSettings
+
+
+@contextmanager
+def running_engine(policy: Policy, sampling: Sampling, *, seed: int = 0, quiet: bool = False) -> Iterator[Engine]:
+    """The policy in its engine, closed at the end; unless ``quiet``, standard error says which it is.
+
+    Raises:
+        UserError: the model, the engine's package or the server cannot be had.
+    """
+    name, why = choose_engine(policy.settings)
+    if not quiet:
+        print(f"engine {name} ({why}), model {policy.spec.model}", file=sys.stderr)
+    engine = open_engine(policy.spec, sampling, policy.settings, seed=seed)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def choose_engine(settings: EngineSettings) -> tuple[str, str]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mindgap_data.errors import UserError
-from mindgap_data.evaluation.job import EvaluationPaths, read_summary
+from mindgap_data.evaluation.folder import evaluation_files, read_summary
 from mindgap_data.evaluation.metrics import mean_of_means
-from mindgap_data.rows.files import read_rows
+from mindgap_data.rows.reading import read_rows
 from mindgap_data.statistics import Interval, McNemar, mcnemar, percentile_interval
 
 SIGNIFICANCE = 0.05
@@ -103,7 +103,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         UserError: the folder holds no finished run.
     """
     settings = read_summary(folder)["settings"]
-    path = EvaluationPaths(folder).generations
+    path = evaluation_files(folder).output
     accuracy: dict[str, dict[str, float]] = {}
     for line, row in read_rows(path):
         try:

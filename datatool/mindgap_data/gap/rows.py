@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mindgap_data.errors import UserError
 from mindgap_data.record import LOGPROB_SLACK, TIERS, record_error
-from mindgap_data.rows.files import fast_loads, read_rows
+from mindgap_data.rows.reading import read_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def read_gap_records(path: Path, one_policy: bool = True) -> Iterator[tuple[int,
     """
     first: tuple[int, Policy] | None = None
     fields = POLICY_FIELDS if one_policy else ("tokenizer",)
-    for line, row in read_rows(path, fast_loads):
+    for line, row in read_rows(path):
         if not _parse_logprobs(row) and (error := record_error(row)):
             raise UserError(f"{path}:{line}: {_remedy(row, error)}")
         policy = Policy.of(row)

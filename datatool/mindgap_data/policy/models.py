@@ -174,6 +174,16 @@ def weights_revision(spec: ModelSpec, model: Any) -> str | None:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def adapter_fingerprint(adapter: str | None) -> str | None:
+    """Hash of a local adapter's weights: a retrained adapter in the same folder is another one."""
+    if adapter is None or not Path(adapter).is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(Path(adapter).glob("adapter_*")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
 def _from_pretrained(loader: Any, what: str, name: str, spec: ModelSpec, **options: Any) -> Any:
     path = resolve_model_path(name)
     if path.endswith(".gguf"):

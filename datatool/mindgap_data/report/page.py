@@ -8,7 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from mindgap_data.rows.files import AtomicWriter
+from mindgap_data.rows.writing import AtomicWriter
 
 SCRIPTS = ("base.js", "charts.js", "overview.js", "texts.js", "rows.js", "main.js")
 ROWS_PER_BLOCK = 200

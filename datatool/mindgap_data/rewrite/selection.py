@@ -9,7 +9,7 @@ from typing import Any
 
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, record_error
-from mindgap_data.rows.files import read_rows
+from mindgap_data.rows.reading import read_rows
 
 # The paper's ablation: which stages' responses a training file keeps; the rest fall back to the expert.
 GRID: tuple[frozenset[str], ...] = (

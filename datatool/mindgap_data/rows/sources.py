@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mindgap_data.errors import UserError
-from mindgap_data.rows.files import RawRow, read_raw_rows
+from mindgap_data.rows.jsonl import RawRow
+from mindgap_data.rows.reading import read_raw_rows
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".ndjson", ".ndjson.gz")
 _UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".xlsx", ".zip", ".tar", ".zst", ".xz", ".bz2")

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from mindgap_data.errors import UserError
-from mindgap_data.rows.files import dumps
+from mindgap_data.rows.jsonl import dumps
 from mindgap_data.run.keyindex import KeyIndex
 
 Outcome = TypeVar("Outcome")
@@ -28,6 +29,7 @@ class Journal(Generic[Outcome]):
         settings: Mapping[str, Any],
         encode: Callable[[Outcome], Any],
         decode: Callable[[Any], Outcome],
+        restart: bool = False,
     ) -> None:
         """Open ``path`` to continue it, or begin it.
 
@@ -36,6 +38,7 @@ class Journal(Generic[Outcome]):
             settings: flat JSON values that must be the same for results to be reusable.
             encode: an outcome as JSON.
             decode: its inverse.
+            restart: forget what it holds.
 
         Raises:
             UserError: a setting differs (each is named), another run holds it, or it cannot be written.
@@ -53,9 +56,19 @@ class Journal(Generic[Outcome]):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"{path}: another run is writing this output; wait for it or choose another -o") from error
+        if restart:
+            self._file.truncate(0)  # only now that the lock is ours
         self._read_group = lru_cache(maxsize=64)(self._read_group_at)
         if not self._resume(settings):
             self._append({"journal": 1, "settings": dict(settings)})
+
+    def __enter__(self) -> "Journal[Outcome]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def recall(self, key: str) -> Outcome | None:
         """What ``key`` gave in an earlier run, or None."""

@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from mindgap_data.commands import main
 from mindgap_data.engines.transformers import TransformersEngine
-from mindgap_data.evaluation.job import BOXED_INSTRUCTION, adapter_fingerprint, benchmark_name, to_benchmark_problem
-from mindgap_data.rows.formats import Fields, RowError
+from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, benchmark_name, to_benchmark_problem
+from mindgap_data.policy.models import adapter_fingerprint
+from mindgap_data.rows.shapes import Fields
+from mindgap_data.rows.values import RowError
 from tiny import save_tiny_model
 
 LETTERS = [{"id": f"p{i}", "question": f"Say {letter}.", "answer": letter} for i, letter in enumerate("aeiourst")]

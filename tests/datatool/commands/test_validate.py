@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from good_record import record
 from mindgap_data.commands import main
-from mindgap_data.rows.files import dumps
+from mindgap_data.rows.jsonl import dumps
 from tiny import save_tiny_tokenizer
 
 

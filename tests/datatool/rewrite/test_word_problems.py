@@ -5,7 +5,8 @@ import re
 from operator import add, mul, sub, truediv
 from pathlib import Path
 
-from mindgap_data.rows.formats import Fields, detect, to_problem
+from mindgap_data.rows.problem import to_problem
+from mindgap_data.rows.shapes import Fields, detect
 
 FILE = Path(__file__).parents[3] / "recipes" / "data" / "word_problems.jsonl"
 ROWS = [json.loads(line) for line in FILE.read_text().splitlines()]

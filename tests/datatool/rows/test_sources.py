@@ -16,7 +16,7 @@ import pytest
 import fake_hub
 from mindgap_data.errors import UserError
 from mindgap_data.rows import sources
-from mindgap_data.rows.files import RawRow
+from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.sources import open_source
 
 ROWS = [{"question": f"{n} + 1?", "answer": f"#### {n + 1}", "tags": ["a", None]} for n in range(200)]

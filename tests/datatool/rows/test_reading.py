@@ -11,19 +11,21 @@ from pathlib import Path
 import pytest
 
 from mindgap_data.errors import UserError
-from mindgap_data.rows import files
-from mindgap_data.rows.files import AtomicWriter, RawRow, dumps, read_raw_rows, read_rows
+from mindgap_data.rows import json_array, jsonl
+from mindgap_data.rows.jsonl import RawRow, dumps
+from mindgap_data.rows.reading import read_raw_rows, read_rows
+from mindgap_data.rows.writing import JsonlWriter
 
 BAD_LINES = [
     (b"not json", "not JSON: Expecting value at column 1"),
     (b'{"a": 1', "not JSON: Expecting ',' delimiter at column 8"),
-    (b'{"a": NaN}', "not JSON: NaN is no JSON number"),
-    (b'{"a": -Infinity}', "not JSON: -Infinity is no JSON number"),
+    (b'{"a": NaN}', "not JSON: NaN is not a JSON number"),
+    (b'{"a": -Infinity}', "not JSON: -Infinity is not a JSON number"),
     (b'{"a": "\xc3"}', "not UTF-8 at byte 7 of the line"),
-    (b"[1, 2]", "a row must be a JSON object, this is a list"),
-    (b'"text"', "a row must be a JSON object, this is a str"),
-    (b"null", "a row must be a JSON object, this is a NoneType"),
-    (b"[" * 100_000, "JSON nested too deeply"),
+    (b"[1, 2]", "a row must be a JSON object, not list"),
+    (b'"text"', "a row must be a JSON object, not str"),
+    (b"null", "a row must be a JSON object, not NoneType"),
+    (b"[" * 100_000, "not JSON: nested too deeply"),
 ]
 
 
@@ -61,7 +63,7 @@ def test_a_ten_megabyte_row_is_read(tmp_path):
 
 
 def test_a_row_past_the_limit_is_an_error_and_the_next_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(jsonl, "MAX_ROW_BYTES", 1 << 20)
     path = tmp_path / "in.jsonl"
     path.write_text('{"n": 1}\n' + json.dumps({"text": "x" * (3 << 20)}) + '\n{"n": 3}\n')
     assert list(read_raw_rows(path)) == [
@@ -103,7 +105,7 @@ def test_unreadable_files(tmp_path, name, content, error):
 @pytest.mark.parametrize("indent", [None, 0, 1])
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
 def test_a_json_array_is_read_whatever_its_layout_and_the_buffers_size(tmp_path, monkeypatch, indent, chunk):
-    monkeypatch.setattr(files, "_CHUNK", chunk)
+    monkeypatch.setattr(json_array, "_CHUNK", chunk)
     rows = [{"n": n, "text": 'é]},{[\\"\n' * n, "deep": {"a": [1.5, None, {}]}} for n in range(20)]
     path = tmp_path / "in.json"
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
@@ -116,7 +118,7 @@ def test_rows_of_an_array_have_the_line_they_begin_on(tmp_path):
     assert list(read_raw_rows(path)) == [
         RawRow(2, {"n": 1}),
         RawRow(3, {"n": 2}),
-        RawRow(4, None, "a row must be a JSON object, this is a int"),
+        RawRow(4, None, "a row must be a JSON object, not int"),
         RawRow(6, {"n": 4}),
     ]
 
@@ -126,8 +128,8 @@ def test_rows_of_an_array_have_the_line_they_begin_on(tmp_path):
     [
         (b'[{"n": 1},\n{"n":', "2: not JSON: Expecting value"),
         (b'[{"n": 1}\n', "2: the array breaks off before its closing bracket"),
-        (b'[{"n": 1}\n{"n": 2}]', "2: not JSON: , or ] is wanted, this is '{'"),
-        (b'[{"n": 1},\n\n{"n": NaN}]', "3: not JSON: NaN is no JSON number"),
+        (b'[{"n": 1}\n{"n": 2}]', "2: not JSON: expected , or ], found '{'"),
+        (b'[{"n": 1},\n\n{"n": NaN}]', "3: not JSON: NaN is not a JSON number"),
         (b'[{"n": 1},\n{"n": "\xff"}]', "1: not UTF-8 from here on"),
     ],
 )
@@ -142,7 +144,7 @@ def test_an_array_that_breaks_off_stops_the_reading(tmp_path, content, error):
 def test_a_json_file_of_lines_is_lines_and_an_empty_array_no_rows(tmp_path):
     path = tmp_path / "in.json"
     path.write_text('{"n": 1}\n[]\n')
-    assert [raw.error for raw in read_raw_rows(path)] == [None, "a row must be a JSON object, this is a list"]
+    assert [raw.error for raw in read_raw_rows(path)] == [None, "a row must be a JSON object, not list"]
     path.write_text(" [ ] ")
     assert list(read_raw_rows(path)) == []
 
@@ -173,7 +175,7 @@ def test_dumps_keeps_text_and_refuses_nan():
 
 def test_output_appears_whole_and_only_on_finish(tmp_path):
     path = tmp_path / "out.jsonl"
-    with AtomicWriter(path) as writer:
+    with JsonlWriter(path) as writer:
         writer.write({"n": 1})
         assert not path.exists()
         writer.write({"n": 2})
@@ -183,7 +185,7 @@ def test_output_appears_whole_and_only_on_finish(tmp_path):
 
 
 def write_rows(path, rows):
-    with AtomicWriter(path) as writer:
+    with JsonlWriter(path) as writer:
         for row in rows:
             writer.write(row)
         writer.finish()
@@ -200,7 +202,7 @@ def test_an_exception_leaves_the_old_output_and_no_part(tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     path = tmp_path / "no" / "out.jsonl"
-    with pytest.raises(UserError) as raised, AtomicWriter(path):
+    with pytest.raises(UserError) as raised, JsonlWriter(path):
         pass
     assert raised.value.message == f"{path}.part: cannot be written: No such file or directory"
 

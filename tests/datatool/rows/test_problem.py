@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from mindgap_data.record import Record, content_id
-from mindgap_data.rows.formats import FORMATS, Fields, RowError, conversation, detect, to_demonstration, to_problem
+from mindgap_data.rows.problem import to_demonstration, to_problem
+from mindgap_data.rows.shapes import FORMATS, Fields, conversation, detect
+from mindgap_data.rows.values import RowError
 
 DATA = Path(__file__).parents[1] / "data"
 NONE = Fields()
@@ -206,9 +208,9 @@ UNUSABLE = [
         "unrecognised columns: q, a; name them with --messages-field, or --prompt-field and --response-field",
     ),
     ({"q": 1}, Fields(format="alpaca"), "no columns instruction and output (format alpaca); columns found: q"),
-    ({"question": "x", "answer": None}, NONE, "field answer: text is wanted, this is null"),
+    ({"question": "x", "answer": None}, NONE, "field answer: must be text, not null"),
     ({"question": "x", "answer": " "}, NONE, "field answer: is empty"),
-    ({"question": 3, "answer": BOXED}, NONE, "field question: text is wanted, this is int 3"),
+    ({"question": 3, "answer": BOXED}, NONE, "field question: must be text, not int 3"),
     (
         {"question": "x", "answer": "y"},
         NONE,
@@ -220,17 +222,17 @@ UNUSABLE = [
         Fields(answer="gold"),
         "field gold: not in the row (--answer-field); columns found: question, answer",
     ),
-    ({"messages": CHAT, "gold": None}, Fields(answer="gold"), "field gold: text or a number is wanted, this is null"),
-    ({"messages": CHAT, "answer": True}, NONE, "field answer: text or a number is wanted, this is bool True"),
-    ({"messages": CHAT, "answer": ["4"]}, NONE, "field answer: text or a number is wanted, this is list ['4']"),
-    ({"messages": CHAT, "id": {"a": 1}}, NONE, "field id: text or a number is wanted, this is dict {'a': 1}"),
+    ({"messages": CHAT, "gold": None}, Fields(answer="gold"), "field gold: must be text or a number, not null"),
+    ({"messages": CHAT, "answer": True}, NONE, "field answer: must be text or a number, not bool True"),
+    ({"messages": CHAT, "answer": ["4"]}, NONE, "field answer: must be text or a number, not list ['4']"),
+    ({"messages": CHAT, "id": {"a": 1}}, NONE, "field id: must be text or a number, not dict {'a': 1}"),
     ({"messages": CHAT}, Fields(id="key"), "field key: not in the row (--id-field); columns found: messages"),
-    ({"messages": []}, NONE, "field messages: a list of turns is wanted, this is list []"),
-    ({"messages": "hi"}, NONE, "field messages: a list of turns is wanted, this is str hi"),
-    ({"messages": ["hi"]}, NONE, "field messages[0]: an object is wanted, this is str hi"),
+    ({"messages": []}, NONE, "field messages: must be a list of turns, not list []"),
+    ({"messages": "hi"}, NONE, "field messages: must be a list of turns, not str hi"),
+    ({"messages": ["hi"]}, NONE, "field messages[0]: must be an object, not str hi"),
     ({"messages": [{"role": "narrator", "content": "x"}]}, NONE, "field messages[0]: unknown role narrator"),
     ({"messages": [{"content": "x"}]}, NONE, "field messages[0]: unknown role None"),
-    ({"messages": [{"role": "user", "content": 3}]}, NONE, "field messages[0]: content must be text, this is int 3"),
+    ({"messages": [{"role": "user", "content": 3}]}, NONE, "field messages[0]: content must be text, not int 3"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}, CHAT[1]]},
         NONE,
@@ -248,7 +250,7 @@ UNUSABLE = [
     (
         {"messages": CHAT, "behavior_logprobs": [-1.0]},
         NONE,
-        "field response_token_ids: the ids that behavior_logprobs belong to are wanted",
+        "field response_token_ids: must hold the ids that behavior_logprobs belong to",
     ),
     (
         {"messages": CHAT, "behavior_logprobs": [-1.0], "response_token_ids": [1, 2]},
@@ -258,12 +260,12 @@ UNUSABLE = [
     (
         {"messages": CHAT, "behavior_logprobs": ["x"], "response_token_ids": [1]},
         NONE,
-        "field behavior_logprobs: a list of log-probabilities is wanted",
+        "field behavior_logprobs: must be a list of log-probabilities",
     ),
     (
         {"Body": "x", "Question": "y", "Equation": "1"},
         NONE,
-        "field Answer: text or a number is wanted, this is null",
+        "field Answer: must be text or a number, not null",
     ),
 ]
 

@@ -1,0 +1,137 @@
+"""Which model, in which engine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mindgap_data.commands.options.group import F, option_group
+from mindgap_data.commands.pairs import pairs_from
+from mindgap_data.engines.open import EngineSettings, Policy
+from mindgap_data.errors import UserError
+from mindgap_data.policy.models import BUILTIN, ModelSpec
+from mindgap_data.policy.recipe import Recipe, read_recipe
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--recipe",
+        type=click.Path(path_type=Path),
+        help="Axolotl recipe: takes its base_model, adapter, chat template and sequence_len.",
+    ),
+    click.option("--model", help=f"Hub name, folder or .gguf file. [default: {BUILTIN}]"),
+    click.option("--revision", help="Hub revision of the model."),
+    click.option("--adapter", help="LoRA adapter on top of the model: folder or hub name."),
+    click.option("--tokenizer", help="Tokenizer, where it is not the model's own."),
+    click.option("--chat-template", type=click.Path(path_type=Path), help="File with a Jinja chat template."),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "transformers", "vllm", "openai"]),
+        default="auto",
+        show_default=True,
+        help="auto: vLLM where it and a CUDA device are there, else transformers.",
+    ),
+    click.option(
+        "--engine-arg",
+        "engine_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any argument of the engine, e.g. tensor_parallel_size=2. Repeatable.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=16,
+        show_default=True,
+        help="Rows at a time (transformers).",
+    ),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 (transformers)."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="auto: the checkpoint's on CUDA, float32 on CPU.",
+    ),
+    click.option(
+        "--max-context",
+        type=click.IntRange(min=2),
+        help="Prompt + response, tokens. [default: the recipe's sequence_len, else the model's]",
+    ),
+    click.option("--base-url", help="OpenAI-compatible server, e.g. http://localhost:8000/v1 (openai)."),
+    click.option("--api-key", envvar="OPENAI_API_KEY", help="Its key. [env: OPENAI_API_KEY]"),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        default=32,
+        show_default=True,
+        help="Requests in flight (openai).",
+    ),
+    click.option(
+        "--request-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=600.0,
+        show_default=True,
+        help="Seconds a request may take (openai).",
+    ),
+]
+
+
+def policy_options(function: F) -> F:
+    """Hands the command a :class:`Policy` as ``policy``."""
+    return option_group("Policy and engine", "policy", _policy, _OPTIONS)(function)
+
+
+def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> Policy:
+    """The policy the options name, a recipe's values under their own.
+
+    Raises:
+        UserError: the recipe or chat template cannot be read.
+    """
+    trained = None if recipe is None else read_recipe(recipe)
+    template = None if chat_template is None else _template(chat_template)
+    return Policy(_spec(trained, template, options), _engine_settings(trained, options))
+
+
+def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) -> ModelSpec:
+    device, dtype = options["device"], options["dtype"]
+    model, revision, adapter, tokenizer = (options[name] for name in ("model", "revision", "adapter", "tokenizer"))
+    if recipe is None:
+        return ModelSpec(model or BUILTIN, revision, adapter, tokenizer, template, device=device, dtype=dtype)
+    flags = ("trust_remote_code", "load_in_4bit", "load_in_8bit")
+    own_model = model is not None  # then what the recipe says of its model's files is not this one's
+    return ModelSpec(
+        model=model or recipe.base_model,
+        revision=revision or (None if own_model else recipe.revision),
+        adapter=adapter or recipe.adapter,
+        tokenizer=tokenizer or (None if own_model else recipe.tokenizer),
+        chat_template=template or recipe.chat_template,
+        fallback_template=recipe.fallback_template,
+        special_tokens={} if own_model else recipe.special_tokens,
+        added_tokens=() if own_model else recipe.added_tokens,
+        device=device,
+        dtype=dtype,
+        load_options={name: True for name in flags if getattr(recipe, name)},
+    )
+
+
+def _engine_settings(recipe: Recipe | None, options: dict[str, Any]) -> EngineSettings:
+    return EngineSettings(
+        engine=options["engine"],
+        batch_size=options["batch_size"],
+        max_context=options["max_context"] or (recipe.sequence_len if recipe else None),
+        base_url=options["base_url"],
+        api_key=options["api_key"],
+        concurrency=options["concurrency"],
+        timeout=options["request_timeout"],
+        engine_args=pairs_from(options["engine_args"], "--engine-arg"),
+    )
+
+
+def _template(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the chat template cannot be read: {error}") from error

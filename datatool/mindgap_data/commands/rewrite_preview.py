@@ -1,0 +1,88 @@
+"""What `mindgap-data rewrite --dry-run` shows: settings, first prompts and a cost estimate, without the model."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mindgap_data.engines.open import choose_engine
+from mindgap_data.errors import UserError
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import load_tokenizer
+from mindgap_data.rewrite.job import RewriteRequest
+from mindgap_data.rows.problem import Problem, to_problem
+from mindgap_data.rows.values import RowError
+from mindgap_data.run.job import RunFiles
+
+
+def show_preview(request: RewriteRequest, files: RunFiles) -> None:
+    """Print what a run would do; reads the tokenizer and the first row.
+
+    Raises:
+        UserError: the tokenizer cannot be loaded, or the first row cannot be used.
+    """
+    console = Console()
+    tokenizer = load_tokenizer(request.policy.spec)
+    _show_settings(console, request, files)
+    _show_prompts(console, request, tokenizer)
+    _show_cost(console, request)
+
+
+def _show_settings(console: Console, request: RewriteRequest, files: RunFiles) -> None:
+    spec, engine, options, sampling = request.policy.spec, request.policy.settings, request.options, request.sampling
+    name, why = choose_engine(engine)
+    distribution = "the model's own" if sampling.is_model_distribution else "the processed"
+    settings = {
+        "input": request.rows.source.name,
+        "output": files.output,
+        "model": spec.model,
+        "adapter": spec.adapter or "none",
+        "engine": f"{name} ({why})",
+        "context": engine.max_context or "the model's own",
+        "stages": ", ".join(options.stages),
+        "samples": f"up to {options.samples} a stage, picker {options.picker}",
+        "sampling": ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items()),
+        "log-probs": f"of {distribution} distribution",
+        "verifier": request.verifier.name,
+        "seed": options.seed,
+    }
+    table = Table("setting", "value", title="Resolved settings", title_justify="left")
+    for setting, value in settings.items():
+        table.add_row(setting, Text(str(value)))
+    console.print(table)
+
+
+def _show_prompts(console: Console, request: RewriteRequest, tokenizer: ChatTokenizer) -> None:
+    where, problem = _first_problem(request)
+    for stage in request.options.drawing:
+        messages = list(problem.messages)
+        if stage == "guided":
+            messages = request.options.guided.messages(messages, problem.expert, problem.answer)
+        console.print(Text(f"\nPrompt of the {stage} stage, {where}:", style="bold"))
+        console.print(Text(tokenizer.prompt_text(messages)))
+    if "expert" in request.options.stages:
+        console.print(Text(f"\nThe expert's response, {where}:", style="bold"))
+        console.print(Text(problem.expert))
+
+
+def _first_problem(request: RewriteRequest) -> tuple[str, Problem]:
+    raw = next(request.rows.read())
+    where = request.rows.source.label(raw.line)
+    try:
+        if raw.row is None:
+            raise RowError(raw.error or "unreadable")
+        return where, to_problem(raw.row, request.rows.fields, request.rows.instruction)
+    except RowError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _show_cost(console: Console, request: RewriteRequest) -> None:
+    rows, options, longest = request.rows.total(), request.options, request.sampling.max_tokens
+    if rows is None:
+        return
+    most = rows * options.samples * len(options.drawing)
+    fewest = rows * (1 if options.picker == "first" else options.samples) if options.drawing else 0
+    console.print(
+        f"Cost: {rows:,} rows, {fewest:,} to {most:,} draws of at most {longest:,} tokens "
+        f"(at most {most * longest:,} tokens).",
+        highlight=False,
+    )

@@ -1,0 +1,67 @@
+"""The one builder of records: a problem, the response chosen for it, its draw counts and provenance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mindgap_data import __version__
+from mindgap_data.engines import Engine
+from mindgap_data.policy.models import ModelSpec
+from mindgap_data.record import SCHEMA_VERSION, Attempts, PolicyIdentity, Provenance, Record, Tier
+from mindgap_data.rows.problem import Problem
+
+
+@dataclass(frozen=True)
+class Response:
+    """The response a record carries, with its log-probs: one per id, nats."""
+
+    tier: Tier
+    text: str
+    token_ids: tuple[int, ...]
+    behavior: tuple[float, ...] | None
+    policy: tuple[float, ...] | None  # None until scored
+
+
+def policy_identity(spec: ModelSpec, engine: Engine) -> PolicyIdentity:
+    """Whose log-probs an engine that runs ``spec`` gives."""
+    return PolicyIdentity(
+        model=spec.model, revision=engine.revision, adapter=spec.adapter, engine=engine.name, dtype=engine.dtype
+    )
+
+
+def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Provenance:
+    """What is the same for every row of a run; ``settings`` are further fields of :class:`Provenance`."""
+    return Provenance.model_validate(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tool_version": __version__,
+            **policy_identity(spec, engine).model_dump(),
+            "tokenizer": engine.tokenizer.fingerprint,
+            "chat_template": engine.tokenizer.template,
+            **settings,
+        }
+    )
+
+
+def build_record(problem: Problem, response: Response, attempts: Attempts, provenance: Provenance) -> Record:
+    """The record of a problem; columns of its row that are no record fields pass through."""
+    return Record.model_validate(
+        {
+            "id": problem.id,
+            "messages": [*problem.messages, {"role": "assistant", "content": response.text}],
+            "tier": response.tier,
+            "response_token_ids": list(response.token_ids),
+            "behavior_logprobs": None if response.behavior is None else rounded(response.behavior),
+            "policy_logprobs": rounded(response.policy or ()),
+            "answer": problem.answer,
+            "expert": problem.expert,
+            "attempts": attempts,
+            "provenance": provenance,
+            **problem.extra,
+        }
+    )
+
+
+def rounded(logprobs: Sequence[float]) -> list[float]:
+    """Log-probs to six decimals, as they are written."""
+    # float32 is no finer than this, and the file is half as long.
+    return [round(value, 6) for value in logprobs]

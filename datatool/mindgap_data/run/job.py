@@ -1,0 +1,228 @@
+"""The life of a run: signals, the lock, the journal, the output files, progress. A job supplies tasks and a tally."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from mindgap_data.engines import Engine
+from mindgap_data.errors import UserError
+from mindgap_data.rows.values import RowError
+from mindgap_data.rows.writing import AtomicWriter, JsonlWriter
+from mindgap_data.run.journal import Journal
+from mindgap_data.run.progress import RunProgress
+from mindgap_data.run.scheduler import (
+    Attempt,
+    Meter,
+    Outcome,
+    Scheduler,
+    Steps,
+    Task,
+    decode_outcome,
+    encode_outcome,
+)
+from mindgap_data.verify.pool import VerifierPool
+
+T = TypeVar("T")
+Row = TypeVar("Row", contravariant=True)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run."""
+
+    output: Path
+    failed: Path  # rows that came to nothing, each with its reason
+    summary: Path  # settings and figures; there when the run is finished
+    journal: Path  # what finished requests gave, while the run is unfinished
+
+    @classmethod
+    def beside(cls, output: Path) -> "RunFiles":
+        """Files named after ``output``, in its folder."""
+        return cls(
+            output,
+            failed=output.with_name(f"{output.name.removesuffix('.jsonl')}.failed.jsonl"),
+            summary=output.with_name(f"{output.name}.summary.json"),
+            journal=output.with_name(f"{output.name}.journal"),
+        )
+
+    def refuse_existing(self, overwrite: bool) -> None:
+        """Raise UserError when a finished output would be replaced; an unfinished run is continued."""
+        if self.output.exists() and not self.journal.exists() and not overwrite:
+            raise UserError(f"{self.output}: the output exists; choose another with -o, or pass --overwrite")
+        if not self.output.parent.is_dir():
+            raise UserError(f"{self.output}: there is no folder {self.output.parent}; create it or choose another -o")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a command asked for a run."""
+
+    files: RunFiles
+    restart: bool = False  # forget an unfinished run
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Finished(Generic[T]):
+    """A row for the output, and where it came from."""
+
+    value: T
+    line: int
+    row: Any  # of the input
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """A row of the failed file."""
+
+    line: int
+    id: Any
+    reason: str
+    row: Any  # of the input
+
+
+class Writer(Protocol[Row]):
+    """Where finished rows go; raises RowError for one it refuses."""
+
+    def write(self, value: Row, /) -> None:
+        """Append one."""
+
+    def finish(self) -> None:
+        """Put the file in place."""
+
+
+class Job(Protocol[T]):
+    """What a run does: its tasks, and a tally of their results."""
+
+    @property
+    def name(self) -> str:
+        """What the progress line begins with: "rewrite"."""
+
+    @property
+    def done(self) -> str:
+        """What becomes of a row: "rewritten"."""
+
+    @property
+    def source(self) -> str:
+        """What the rows come from, for errors."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What must not change between a run and its continuation; JSON values."""
+
+    def total(self) -> int | None:
+        """Rows to come, where that is known."""
+
+    def tasks(self) -> Iterator[Task[Finished[T] | FailedRow]]:
+        """One task a row, in the order of the output."""
+
+    def keep(self, attempt: Attempt) -> Attempt:
+        """What of a checked draw the job will look at; the rest is not journalled."""
+
+    def writer(self, path: Path) -> AbstractContextManager[Writer[T]]:
+        """The output file."""
+
+    def add(self, value: T) -> str:
+        """Count a row that was written; returns its label for the progress line."""
+
+    def summary(self, result: "RunResult") -> str | None:
+        """The text of the summary file, or None for no such file."""
+
+
+@dataclass
+class RunResult:
+    """What became of a run."""
+
+    meter: Meter
+    written: int = 0
+    failed: int = 0
+    first_failure: str = ""
+    seconds: float = 0.0
+
+
+def execute(job: Job[T], engine: Engine, verifier: VerifierPool | None, options: RunOptions) -> RunResult:
+    """Run a job to its end and put its files in place.
+
+    Raises:
+        UserError: input, engine, journal or disk failed (what was drawn is kept for a rerun), or every row failed.
+        SystemExit: 130, where the user or SIGTERM stopped it; the journal stays.
+    """
+    files = options.files
+    with _stoppable(files), _journal(job, options) as journal:
+        scheduler = Scheduler[Finished[T] | FailedRow](engine, verifier, journal, keep=job.keep)
+        result = RunResult(scheduler.meter)
+        began = time.monotonic()
+        with (
+            job.writer(files.output) as output,
+            JsonlWriter(files.failed) as failed,
+            RunProgress(job.name, job.total(), options.quiet) as progress,
+        ):
+            for one in scheduler.run(job.tasks()):
+                label = _write(one, job, output, failed, result)
+                progress.row(label, scheduler.meter)
+            result.seconds = time.monotonic() - began
+            _finish(job, output, failed, result, files)
+        journal.remove()
+    if result.failed and not result.written:
+        raise UserError(f"{job.source}: no row could be {job.done} ({result.first_failure}); all are in {files.failed}")
+    return result
+
+
+def per_row(steps: Callable[[], Steps[T]], line: int, row_id: Any, row: Any) -> Steps[Finished[T] | FailedRow]:
+    """A row's procedure, made safe: what the row itself is to blame for ends in a FailedRow."""
+    try:
+        return Finished((yield from steps()), line, row)
+    except (RowError, UserError) as error:
+        return FailedRow(line, row_id, str(error), row)
+
+
+def _write(one: Finished[T] | FailedRow, job: Job[T], output: Writer[T], failed: JsonlWriter, result: RunResult) -> str:
+    """Write one result where it belongs; returns its label."""
+    if isinstance(one, Finished):
+        try:
+            output.write(one.value)
+        except RowError as error:
+            one = FailedRow(one.line, getattr(one.value, "id", None), str(error), one.row)
+        else:
+            result.written += 1
+            return job.add(one.value)
+    failed.write(vars(one))
+    result.failed += 1
+    result.first_failure = result.first_failure or f"line {one.line}: {one.reason}"
+    return "failed"
+
+
+def _finish(job: Job[T], output: Writer[T], failed: JsonlWriter, result: RunResult, files: RunFiles) -> None:
+    if result.failed:
+        failed.finish()
+    else:
+        files.failed.unlink(missing_ok=True)
+    if not result.written:
+        return
+    output.finish()
+    if (text := job.summary(result)) is not None:
+        with AtomicWriter(files.summary) as file:
+            file.write_text(text)
+            file.finish()
+
+
+def _journal(job: Job[T], options: RunOptions) -> Journal[Outcome]:
+    return Journal(options.files.journal, job.settings, encode_outcome, decode_outcome, restart=options.restart)
+
+
+@contextmanager
+def _stoppable(files: RunFiles) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in one line, and nothing is lost."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nStopped; nothing is lost. Run the same command again to continue {files.output}", file=sys.stderr)
+        sys.exit(130)
