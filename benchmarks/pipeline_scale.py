@@ -15,19 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Request, Result, Sampling, Scores
-from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.engines.open import EngineSettings, Policy
+from mindgap_data.policy.models import ModelSpec
+from mindgap_data.record import TIERS
 from mindgap_data.rewrite.guided import GuidedPrompt
-from mindgap_data.rewrite.job import OutputPaths, RewriteRun
-from mindgap_data.rewrite.stages import Plan
+from mindgap_data.rewrite.job import RewriteJob, RewriteRequest
+from mindgap_data.rewrite.stages import RewriteOptions
+from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
-from mindgap_data.verify.pool import VerifierPool
+from mindgap_data.run.job import RunFiles, RunOptions, execute
+from mindgap_data.verify.settings import VerifierSettings
 
 
 class Letters:
     """A tokenizer of single characters: as little work as a tokenizer can be."""
 
     end_ids = (0,)
+    fingerprint = template = "letters"
 
     def prompt_ids(self, messages: Sequence[dict[str, Any]]) -> tuple[int, ...]:
         """Character codes."""
@@ -86,38 +91,22 @@ class StubEngine:
 
 def run(rows: int) -> None:
     """One run; prints rows a second and peak memory as JSON."""
-    tokenizer: ChatTokenizer = Letters()  # type: ignore[assignment]
     engine = StubEngine()
-    plan = Plan(
-        tokenizer=tokenizer,
-        sampling=Sampling(),
-        stages=("self", "guided", "expert"),
-        samples=4,
-        picker="first",
-        guided=GuidedPrompt(),
-        max_context=4096,
-        seed=0,
-        score_expert=False,
-        provenance={"sampling_distribution": "model"},
-    )
-    with tempfile.TemporaryDirectory() as folder, VerifierPool("math") as verifier:
+    with tempfile.TemporaryDirectory() as folder, VerifierSettings().pool() as verifier:
         source = Path(folder) / "in.jsonl"
         with source.open("w") as file:
             for n in range(rows):
                 file.write(f'{{"id":"row-{n}","prompt":"What is {n}?","completion":"42","answer":"42"}}\n')
+        request = RewriteRequest(
+            rows=InputRows(open_source(str(source)), Fields()),
+            policy=Policy(ModelSpec(), EngineSettings()),
+            sampling=Sampling(),
+            verifier=VerifierSettings(),
+            options=RewriteOptions(TIERS, 4, "first", GuidedPrompt(), score_expert=False, seed=0),
+        )
         began = time.perf_counter()
-        RewriteRun(
-            source=open_source(str(source)),
-            fields=Fields(),
-            instruction=None,
-            limit=None,
-            plan=plan,
-            engine=engine,
-            verifier=verifier,
-            paths=OutputPaths(Path(folder) / "out.jsonl"),
-            settings={},
-            quiet=True,
-        ).execute()
+        options = RunOptions(RunFiles.beside(Path(folder) / "out.jsonl"), quiet=True)
+        execute(RewriteJob(request, engine), engine, verifier, options)
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rows": rows, "rows_per_second": round(rows / seconds), "peak_mib": round(peak, 1)}))

@@ -11,14 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mindgap_data.engines import Request, Sampling
+from mindgap_data.engines.open import EngineSettings, Policy
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_tokenizer
+from mindgap_data.record import TIERS
 from mindgap_data.rewrite.guided import GuidedPrompt
-from mindgap_data.rewrite.job import OutputPaths, RewriteRun
-from mindgap_data.rewrite.stages import Plan
+from mindgap_data.rewrite.job import RewriteJob, RewriteRequest
+from mindgap_data.rewrite.stages import RewriteOptions
+from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
-from mindgap_data.verify.pool import VerifierPool
+from mindgap_data.run.job import RunFiles, RunOptions, execute
+from mindgap_data.verify.settings import VerifierSettings
 
 PROBLEMS = Path(__file__).parents[1] / "recipes/data/word_problems.jsonl"
 
@@ -45,33 +49,18 @@ def main() -> None:
         spec, tokenizer=load_tokenizer(spec), sampling=sampling, max_context=None, batch_size=arguments.rows
     )
     engine.batches = []
-    plan = Plan(
-        tokenizer=engine.tokenizer,
+    request = RewriteRequest(
+        rows=InputRows(open_source(str(PROBLEMS)), Fields(), limit=arguments.rows),
+        policy=Policy(spec, EngineSettings()),
         sampling=sampling,
-        stages=("self", "guided", "expert"),
-        samples=2,
-        picker="first",
-        guided=GuidedPrompt(),
-        max_context=engine.max_context,
-        seed=0,
-        score_expert=True,
-        provenance={"sampling_distribution": "processed"},
+        verifier=VerifierSettings(),
+        options=RewriteOptions(TIERS, 2, "first", GuidedPrompt(), score_expert=True, seed=0),
     )
-    with tempfile.TemporaryDirectory() as folder, VerifierPool("math") as verifier:
-        run = RewriteRun(
-            source=open_source(str(PROBLEMS)),
-            fields=Fields(),
-            instruction=None,
-            limit=arguments.rows,
-            plan=plan,
-            engine=engine,
-            verifier=verifier,
-            paths=OutputPaths(Path(folder) / "out.jsonl"),
-            settings={},
-            quiet=True,
-        )
+    with tempfile.TemporaryDirectory() as folder, request.verifier.pool() as verifier:
+        files = RunFiles.beside(Path(folder) / "out.jsonl")
+        job = RewriteJob(request, engine)
         began = time.perf_counter()
-        summary = run.execute()
+        result = execute(job, engine, verifier, RunOptions(files, quiet=True))
         whole = time.perf_counter() - began
     batches, engine.batches = engine.batches, []
     began = time.perf_counter()
@@ -79,8 +68,8 @@ def main() -> None:
         engine.submit(batch)
         engine.collect()
     bare = time.perf_counter() - began
-    tokens = summary["drawn_tokens"] + summary["scored_tokens"]
-    print(f"{summary['rows']} rows, {len(batches)} batches, {tokens:,} tokens drawn and scored")
+    tokens = result.meter.drawn_tokens + result.meter.scored_tokens
+    print(f"{result.written} rows, {len(batches)} batches, {tokens:,} tokens drawn and scored")
     print(f"rewrite {whole:.1f} s, bare engine {bare:.1f} s, ratio {whole / bare:.3f}")
 
 

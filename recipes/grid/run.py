@@ -17,7 +17,7 @@ import yaml
 
 from mindgap_data.errors import UserError
 from mindgap_data.evaluation.compare import compare, read_evaluation
-from mindgap_data.evaluation.job import read_summary
+from mindgap_data.evaluation.folder import read_summary
 
 DATA = {
     "expert": "expert",

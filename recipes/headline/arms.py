@@ -9,7 +9,7 @@ from recipes.headline.plan import DATA, Plan
 
 from mindgap_data.commands import main as mindgap_data
 from mindgap_data.policy.models import resolve_model_path
-from mindgap_data.rows.files import read_rows
+from mindgap_data.rows.reading import read_rows
 
 GUIDED = Path(__file__).with_name("guided.jinja")
 

@@ -8,7 +8,7 @@ from recipes.headline.arms import call
 from recipes.headline.plan import Plan
 
 from mindgap_data.evaluation.metrics import OUTCOMES
-from mindgap_data.rows.files import read_rows
+from mindgap_data.rows.reading import read_rows
 
 GENERAL = Path(__file__).parent / "data" / "general.jsonl"
 # An outcome of a draw as one letter: correct, wrong, no answer, truncated, checker error, failed.
