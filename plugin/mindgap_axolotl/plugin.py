@@ -7,6 +7,7 @@ from axolotl.utils.logging import get_logger
 
 from mindgap_axolotl import checks, fingerprint
 from mindgap_axolotl.args import options_of
+from mindgap_axolotl.launch import quiet_worker
 from mindgap_data.errors import UserError
 
 LOG = get_logger(__name__)
@@ -17,6 +18,7 @@ class MindGapPlugin(BasePlugin):
 
     def register(self, cfg: dict) -> None:
         """Refuse what cannot work, and let the prepared-dataset cache notice changed files and options."""
+        quiet_worker()
         checks.check_version()
         checks.check_config(cfg)
         fingerprint.note_changes(cfg)

@@ -221,12 +221,35 @@ def test_weight_one_is_axolotls_own_loss_to_the_last_digit(home: Path) -> None:
     assert ours.train[-1]["loss"] < ours.train[0]["loss"]
 
 
-def test_a_broken_row_stops_the_run_before_the_model_is_loaded(home: Path, rows: list[dict[str, Any]]) -> None:
-    broken = [*rows[:4], {**rows[4], "policy_logprobs": rows[4]["policy_logprobs"][:-1]}]
-    write_rows(home / "broken.jsonl", broken)
-    run = train(home / "broken", recipe(home / "model", home / "broken.jsonl", **LORA, max_steps=1))
+def broken_recipe(home: Path, rows: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """A recipe whose fifth row is broken, and the one line that says so."""
+    write_rows(home / "broken.jsonl", [*rows[:4], {**rows[4], "policy_logprobs": rows[4]["policy_logprobs"][:-1]}])
     count = len(rows[4]["response_token_ids"])
-    message = f"row 5 (id q4): policy_logprobs has {count - 1} values for {count} response_token_ids"
-    assert f"Error: {home / 'broken.jsonl'}: {message}\n" in run.text
-    assert run.code == 2
+    return (
+        recipe(home / "model", home / "broken.jsonl", **LORA, max_steps=1),
+        f"Error: {home / 'broken.jsonl'}: row 5 (id q4): policy_logprobs has {count - 1} values for {count} "
+        "response_token_ids",
+    )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_broken_row_stops_the_run_in_one_line_before_the_model_is_loaded(
+    home: Path, rows: list[dict[str, Any]], processes: int
+) -> None:
+    settings, line = broken_recipe(home, rows)
+    # Two workers encode the rows, so the error crosses a process of the datasets library as well.
+    settings |= {"dataset_num_proc": 2}
+    run = train(home / f"broken-{processes}", settings, processes=processes)
+    assert run.code == 2, run.text[-3000:]
+    assert run.text.splitlines().count(line) == 1
+    assert "Traceback" not in run.text
     assert "Loading weights" not in run.text
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_wrong_recipe_is_one_line_and_exit_code_2(home: Path, processes: int) -> None:
+    settings = recipe(home / "model", home / "rows.jsonl", **LORA, mindgap={"preset": "iss"})
+    run = train(home / f"wrong-{processes}", settings, processes=processes)
+    assert run.code == 2, run.text[-3000:]
+    assert run.text.splitlines().count("Error: mindgap.preset: input should be 'is', 'paper' or 'sft'") == 1
+    assert "Traceback" not in run.text

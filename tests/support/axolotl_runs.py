@@ -72,7 +72,7 @@ def recipe(model: Path, data: Path, **changes: Any) -> dict[str, Any]:
 
 
 def train(folder: Path, settings: dict[str, Any], processes: int = 1, timeout: int = 600) -> Run:
-    """``axolotl train`` in a folder of its own."""
+    """``axolotl train`` by its default launcher, accelerate, in a folder of its own."""
     folder.mkdir()
     settings = {"output_dir": str(folder / "out"), "dataset_prepared_path": str(folder / "prepared"), **settings}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
@@ -87,9 +87,10 @@ def train(folder: Path, settings: dict[str, Any], processes: int = 1, timeout: i
         # Lets accelerate use gloo; a single process takes the CPU anyway.
         "ACCELERATE_USE_CPU": "true",
     }
-    launcher = ["python"] if processes == 1 else ["torchrun", "--", "--nproc_per_node", str(processes)]
+    # accelerate starts several processes only when told so, or where it sees several GPUs.
+    several = [] if processes == 1 else ["--", "--multi_gpu", "--num_processes", str(processes)]
     done = subprocess.run(
-        [str(BIN / "axolotl"), "train", "recipe.yaml", "--launcher", *launcher],
+        [str(BIN / "axolotl"), "train", "recipe.yaml", *several],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
