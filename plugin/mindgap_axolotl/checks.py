@@ -1,15 +1,21 @@
 """What cannot work together is refused here, before anything is loaded."""
 
+import json
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from axolotl.utils.logging import get_logger
 from pydantic import ValidationError
 
 from mindgap_axolotl.args import MindGapOptions, plain
 from mindgap_data.errors import UserError
+from mindgap_loss.weights import missing_log_probs
 
-# First version supported, first version not.
-AXOLOTL_RANGE = ((0, 19), (0, 23))
+LOG = get_logger(__name__)
+
+# The versions that the test suite runs on.
+AXOLOTL_VERSIONS = ("0.19", "0.21")
 STRATEGY = "mindgap_axolotl.chat_template"
 
 # Option of a recipe -> why the plugin refuses it.
@@ -18,7 +24,9 @@ REFUSED = {
     "reward_model": "a reward model has no next-token loss to weigh",
     "process_reward_model": "a process reward model has no next-token loss to weigh",
     "orpo_alpha": "ORPO brings its own loss",
+    "use_dft": "Dynamic Fine-Tuning is mindgap: {preset: paper}; Axolotl's needs full logits",
     "use_eaft": "EAFT brings its own weighted loss",
+    "qat": "quantisation-aware training replaces the output head by one that the loss would by-pass",
     "label_smoothing_factor": "the loss is -log p of the recorded token, with nothing to smooth",
     "trainer_cls": "the plugin brings its own trainer",
     "streaming": "streaming drops the log-prob columns",
@@ -29,6 +37,13 @@ REFUSED = {
     "processor_type": "images are not supported",
     "chat_template_kwargs": "the rows were rewritten with the chat template's defaults",
 }
+# Options that replace a loss on full logits, which the plugin never forms: harmless, and without effect.
+BYPASSED = (
+    "liger_fused_linear_cross_entropy",
+    "liger_cross_entropy",
+    "cut_cross_entropy",
+    "chunked_cross_entropy",
+)
 # Parallelism that splits what the loss must see whole.
 SPLITTING = {
     "context_parallel_size": "a rank would see parts of a response",
@@ -38,22 +53,20 @@ SPLITTING = {
 
 
 def check_version() -> None:
-    """Refuse an Axolotl outside the supported range.
+    """Refuse an Axolotl that the tests do not run on.
 
     Raises:
-        UserError: naming the version found and the range.
+        UserError: naming the version found and those tested.
     """
     try:
         found = version("axolotl")
     except PackageNotFoundError as error:
         raise UserError("axolotl is not installed; run: pip install 'mindgap[axolotl]'") from error
-    release = tuple(int(part) for part in found.split(".")[:2])
-    first, beyond = AXOLOTL_RANGE
-    if not first <= release < beyond:
-        low, high = (".".join(map(str, bound)) for bound in AXOLOTL_RANGE)
+    if ".".join(found.split(".")[:2]) not in AXOLOTL_VERSIONS:
         raise UserError(
-            f"axolotl {found} is not supported; this mindgap works with axolotl >={low},<{high}: "
-            f"run pip install 'axolotl>={low},<{high}'"
+            f"axolotl {found} is not supported; this mindgap is tested with axolotl {' and '.join(AXOLOTL_VERSIONS)}: "
+            f"run pip install 'axolotl=={AXOLOTL_VERSIONS[-1]}.*' "
+            f"(Python 3.11: 'axolotl=={AXOLOTL_VERSIONS[0]}.*')"
         )
 
 
@@ -75,6 +88,9 @@ def check_options(cfg: Any) -> MindGapOptions:
 def check_config(cfg: Any) -> None:
     """Refuse what the plugin cannot work with.
 
+    Asked twice: of the recipe as it is written, and of what Axolotl's validation makes of it, which fills
+    in options of its own.
+
     Args:
         cfg: Axolotl's configuration, raw or validated.
 
@@ -88,6 +104,21 @@ def check_config(cfg: Any) -> None:
     for name, reason in SPLITTING.items():
         if (cfg.get(name) or 1) > 1:
             raise UserError(f"{name}: {cfg.get(name)} does not work with the mindgap plugin: {reason}; set it to 1")
+    if _get(cfg.get("context_parallel") or {}, "size", 1) > 1:
+        raise UserError(
+            "context_parallel.size does not work with the mindgap plugin: a rank would see parts of a response; "
+            "remove context_parallel"
+        )
+    if cfg.get("balance_labels") and not cfg.get("sample_packing"):
+        raise UserError(
+            "balance_labels without sample_packing works with Axolotl's own collator only, and mindgap brings another; "
+            "set sample_packing: true, or remove balance_labels"
+        )
+    if cfg.get("deepspeed") and _zero_stage(cfg) == 3 and _trains_head(cfg):
+        raise UserError(
+            "deepspeed: ZeRO-3 does not work with a trained output head (full fine-tuning, or lm_head in "
+            "lora_target_modules or lora_modules_to_save); use FSDP2 or ZeRO-2, or train LoRA without lm_head"
+        )
     if cfg.get("deepspeed") and options.normalize == "batch":
         raise UserError(
             "mindgap.normalize: batch needs the gradients between backward and step, which DeepSpeed keeps to itself; "
@@ -100,6 +131,13 @@ def check_config(cfg: Any) -> None:
     entries = [*(cfg.get("datasets") or []), *(cfg.get("test_datasets") or [])]
     if not any(_get(entry, "type") == STRATEGY for entry in entries):
         raise UserError(f"no dataset of the recipe has type: {STRATEGY}, so no row would bring its log-probs")
+    cause = missing_log_probs("expert", None, None, options)
+    other = next((entry for entry in entries if _get(entry, "type") != STRATEGY), None)
+    if other is not None and cause:
+        raise UserError(
+            f"{_get(other, 'path')}: rows of type: {_get(other, 'type')} train in the expert tier, without log-probs: "
+            f"{cause}; or give the dataset type: {STRATEGY}"
+        )
 
 
 def check_plugins(cfg: Any, plugins: dict[str, Any], own: Any) -> None:
@@ -116,5 +154,28 @@ def check_plugins(cfg: Any, plugins: dict[str, Any], own: Any) -> None:
             raise UserError(f"plugins: {name} replaces the trainer or the collator, and so does mindgap; keep one")
 
 
-def _get(entry: Any, name: str) -> Any:
-    return entry.get(name) if hasattr(entry, "get") else getattr(entry, name, None)
+def say_what_is_bypassed(cfg: Any) -> None:
+    """Log the loss kernels of the recipe that have no effect."""
+    for name in BYPASSED:
+        if cfg.get(name):
+            LOG.info(f"{name} has no effect: mindgap computes its loss from hidden states, without full logits")
+
+
+def _zero_stage(cfg: Any) -> int:
+    """The ZeRO stage of a recipe's DeepSpeed configuration: a dictionary, or a JSON file."""
+    config = plain(cfg.get("deepspeed"))
+    if isinstance(config, str):
+        if not Path(config).is_file():
+            return 0  # Axolotl's own error will say so
+        config = json.loads(Path(config).read_text(encoding="utf-8"))
+    return int((config.get("zero_optimization") or {}).get("stage") or 0)
+
+
+def _trains_head(cfg: Any) -> bool:
+    modules = [*(cfg.get("lora_target_modules") or []), *(cfg.get("lora_modules_to_save") or [])]
+    return not cfg.get("adapter") or "lm_head" in modules
+
+
+def _get(entry: Any, name: str, default: Any = None) -> Any:
+    value = entry.get(name) if hasattr(entry, "get") else getattr(entry, name, None)
+    return default if value is None else value

@@ -35,9 +35,16 @@ class MindGapPlugin(BasePlugin):
         """The checked block for the trainer, and one denominator for all ranks, which Axolotl turns off."""
         return {"mindgap": options_of(cfg).model_dump(), "average_tokens_across_devices": True}
 
-    def pre_model_load(self, cfg: Any) -> None:
-        """Refuse other plugins that replace the trainer, now that all are registered."""
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
+        """Look again at the validated recipe before anything is prepared; Axolotl loads the data itself."""
+        checks.check_config(cfg)
         checks.check_plugins(cfg, PluginManager.get_instance().plugins, self)
+
+    def pre_model_load(self, cfg: Any) -> None:
+        """Once more, for programs that load data without asking plugins; and say what has no effect."""
+        checks.check_config(cfg)
+        checks.check_plugins(cfg, PluginManager.get_instance().plugins, self)
+        checks.say_what_is_bypassed(cfg)
 
     def get_trainer_cls(self, cfg: Any) -> type:
         """The trainer with the weighted loss."""

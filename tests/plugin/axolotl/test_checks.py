@@ -1,5 +1,6 @@
 """What cannot work is refused by name before anything is loaded."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,12 @@ from mindgap_axolotl import checks
 from mindgap_data.errors import UserError
 
 GOOD: dict[str, Any] = {"datasets": [{"path": "out.jsonl", "type": "mindgap_axolotl.chat_template"}]}
+
+
+ZERO_3 = (
+    "deepspeed: ZeRO-3 does not work with a trained output head (full fine-tuning, or lm_head in lora_target_modules "
+    "or lora_modules_to_save); use FSDP2 or ZeRO-2, or train LoRA without lm_head"
+)
 
 
 def refusal(**changes: Any) -> str:
@@ -62,7 +69,13 @@ def test_wrong_options(block: dict[str, Any], message: str) -> None:
         ),
         ("reward_model", True, "a reward model has no next-token loss to weigh"),
         ("orpo_alpha", 0.1, "ORPO brings its own loss"),
+        ("use_dft", True, "Dynamic Fine-Tuning is mindgap: {preset: paper}; Axolotl's needs full logits"),
         ("use_eaft", True, "EAFT brings its own weighted loss"),
+        (
+            "qat",
+            {"weight_dtype": "int4"},
+            "quantisation-aware training replaces the output head by one that the loss would by-pass",
+        ),
         ("trainer_cls", "my.Trainer", "the plugin brings its own trainer"),
         ("streaming", True, "streaming drops the log-prob columns"),
         ("pretraining_dataset", "x", "streaming drops the log-prob columns"),
@@ -103,6 +116,33 @@ def test_splitting_parallelism(name: str, reason: str) -> None:
             "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len",
         ),
         (
+            {"context_parallel": {"size": 2}},
+            "context_parallel.size does not work with the mindgap plugin: a rank would see parts of a response; "
+            "remove context_parallel",
+        ),
+        (
+            {"balance_labels": True},
+            "balance_labels without sample_packing works with Axolotl's own collator only, and mindgap brings "
+            "another; set sample_packing: true, or remove balance_labels",
+        ),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, ZERO_3),
+        (
+            {"deepspeed": {"zero_optimization": {"stage": 3}}, "adapter": "lora", "lora_target_modules": ["lm_head"]},
+            ZERO_3,
+        ),
+        (
+            {"datasets": [*GOOD["datasets"], {"path": "p.jsonl", "type": "alpaca"}], "mindgap": {"kl_coef": 0.1}},
+            "p.jsonl: rows of type: alpaca train in the expert tier, without log-probs: policy_logprobs is missing, "
+            "and kl_coef: 0.1 needs them in every row; set kl_coef: 0; or give the dataset type: "
+            "mindgap_axolotl.chat_template",
+        ),
+        (
+            {"test_datasets": [{"path": "p.jsonl"}], "mindgap": {"expert_behavior": "reference"}},
+            "p.jsonl: rows of type: None train in the expert tier, without log-probs: policy_logprobs is missing in "
+            "an expert row, and expert_behavior: reference needs them; use expert_behavior: dft or unit; or give the "
+            "dataset type: mindgap_axolotl.chat_template",
+        ),
+        (
             {"datasets": [{"path": "out.jsonl", "type": "chat_template"}]},
             "no dataset of the recipe has type: mindgap_axolotl.chat_template, so no row would bring its log-probs",
         ),
@@ -112,30 +152,66 @@ def test_contradictions(changes: dict[str, Any], message: str) -> None:
     assert refusal(**changes) == message
 
 
-@pytest.mark.parametrize("found", ["0.19.0", "0.20.1.dev0", "0.22.9"])
+@pytest.mark.parametrize("found", ["0.19.0", "0.21.1.dev0"])
 def test_supported_versions(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "version", lambda _: found)
     checks.check_version()
 
 
-@pytest.mark.parametrize("found", ["0.18.2", "0.23.0", "1.0.0"])
+@pytest.mark.parametrize("found", ["0.18.2", "0.20.0", "0.22.0", "1.0.0"])
 def test_other_versions_are_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "version", lambda _: found)
     with pytest.raises(UserError) as error:
         checks.check_version()
     assert error.value.message == (
-        f"axolotl {found} is not supported; this mindgap works with axolotl >=0.19,<0.23: "
-        "run pip install 'axolotl>=0.19,<0.23'"
+        f"axolotl {found} is not supported; this mindgap is tested with axolotl 0.19 and 0.21: run pip install "
+        "'axolotl==0.21.*' (Python 3.11: 'axolotl==0.19.*')"
     )
 
 
-def test_the_range_is_the_packages() -> None:
+def test_zero_3_in_a_file_is_seen_and_a_frozen_head_passes(tmp_path: Path) -> None:
+    (tmp_path / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
+    assert refusal(deepspeed=str(tmp_path / "zero3.json")) == ZERO_3
+    checks.check_config({**GOOD, "deepspeed": str(tmp_path / "zero3.json"), "adapter": "lora"})
+    checks.check_config({**GOOD, "deepspeed": {"zero_optimization": {"stage": 2}}})
+
+
+def test_packed_labels_may_be_balanced_and_other_datasets_join_where_no_log_prob_is_needed() -> None:
+    checks.check_config({**GOOD, "balance_labels": True, "sample_packing": True})
+    checks.check_config({**GOOD, "datasets": [*GOOD["datasets"], {"path": "p.jsonl", "type": "alpaca"}]})
+
+
+def test_a_kernel_without_effect_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(checks.LOG, "info", said.append)
+    checks.say_what_is_bypassed({"cut_cross_entropy": True, "chunked_cross_entropy": False})
+    assert said == [
+        "cut_cross_entropy has no effect: mindgap computes its loss from hidden states, without full logits"
+    ]
+
+
+def test_the_validated_recipe_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Axolotl's validation fills in options that were not in the recipe when plugins registered."""
+    from mindgap_axolotl.plugin import MindGapPlugin
+
+    for hook in (lambda cfg: MindGapPlugin().load_datasets(cfg), lambda cfg: MindGapPlugin().pre_model_load(cfg)):
+        with pytest.raises(UserError) as error:
+            hook({**GOOD, "context_parallel_size": 2})
+        assert error.value.message == (
+            "context_parallel_size: 2 does not work with the mindgap plugin: a rank would see parts of a response; set "
+            "it to 1"
+        )
+
+
+def test_the_package_accepts_what_is_tested() -> None:
     import tomllib
-    from pathlib import Path
+
+    from packaging.requirements import Requirement
 
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    low, high = (".".join(map(str, bound)) for bound in checks.AXOLOTL_RANGE)
-    assert project["optional-dependencies"]["axolotl"] == [f"axolotl>={low},<{high}"]
+    (requirement,) = map(Requirement, project["optional-dependencies"]["axolotl"])
+    accepted = [f"0.{minor}" for minor in range(15, 30) if requirement.specifier.contains(f"0.{minor}.5")]
+    assert tuple(accepted) == checks.AXOLOTL_VERSIONS
 
 
 def test_another_plugin_that_replaces_the_trainer() -> None:
