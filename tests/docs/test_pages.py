@@ -144,3 +144,22 @@ def test_commands_a_message_names_parse() -> None:
     named = re.findall(r"`mindgap-data ([a-z]+)", texts)
     assert named != []
     assert set(named) - set(COMMANDS) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_a_page_names_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([.a-z0-9/-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:`|\n)make ([.a-z0-9/-]+)", page.read_text())) - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_a_page_names_exist(page: Path) -> None:
+    """Files of the repository, from its root; `test_x.py` and `benchmark.py` by their name alone."""
+    text = page.read_text()
+    paths = re.findall(r"\b((?:tests|benchmarks|recipes|examples|datatool|plugin|docs)/[\w./-]*\w)", text)
+    names = re.findall(r"`(?:python )?(\w+\.py)\b", text)
+    known = {
+        path.name for part in ("tests", "benchmarks", "datatool", "plugin") for path in (ROOT / part).rglob("*.py")
+    }
+    own = {"palindromes.py"}
+    assert [path for path in paths if not (ROOT / path).exists()] + sorted(set(names) - known - own) == []
