@@ -148,7 +148,9 @@ def _command(name: str) -> click.Command:
 
 
 def _title(parameter: click.Parameter) -> str:
-    return getattr(parameter, "section", "")
+    """The heading of a shared option; empty for a command's own."""
+    section: str = getattr(parameter, "section", "")
+    return "" if section == "Options" else section
 
 
 def _titles(command: click.Command) -> set[str]:
