@@ -32,6 +32,7 @@ class Letters:
     """A tokenizer of single characters: as little work as a tokenizer can be."""
 
     end_ids = (0,)
+    vocabulary = 0x110000
     fingerprint = template = "letters"
 
     def prompt_ids(self, messages: Sequence[dict[str, Any]]) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ class StageCounts(BaseModel):
     no_answer: int = Field(0, ge=0, description="complete, but no answer found in it")
     checker_error: int = Field(0, ge=0, description="the verifier failed, timed out or ran out of memory")
     leaked: int = Field(0, ge=0, description="correct, but mentions the reference solution it was shown")
+    unserved: int = Field(0, ge=0, description="requests the engine could not serve; not in ``sampled``")
 
 
 class Attempts(BaseModel):
@@ -74,6 +75,7 @@ class PolicyIdentity(BaseModel):
     adapter: str | None = Field(description="LoRA adapter on top of the model")
     engine: str = Field(description="transformers, vllm or openai")
     dtype: str | None = Field(description="what the model computed in")
+    adapter_weights: str | None = Field(None, description="fingerprint of a local adapter's weights")
 
 
 class Provenance(BaseModel):
@@ -88,6 +90,7 @@ class Provenance(BaseModel):
     adapter: str | None = Field(None, description="LoRA adapter on top of the model")
     engine: str = Field(description="transformers, vllm or openai")
     dtype: str | None = Field(None, description="what the model computed in")
+    adapter_weights: str | None = Field(None, description="fingerprint of a local adapter's weights")
     tokenizer: str = Field(description="fingerprint of the vocabulary, see tokenizer_fingerprint")
     chat_template: str = Field(description="fingerprint of the chat template, see template_fingerprint")
     sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
@@ -176,6 +179,10 @@ class Decoder(Protocol):
     """What the agreement of ids and text is checked with: the policy's tokenizer."""
 
     @property
+    def vocabulary(self) -> int:
+        """Number of ids."""
+
+    @property
     def end_ids(self) -> tuple[int, ...]:
         """Ids that end an assistant's turn."""
 
@@ -230,8 +237,16 @@ def agreement_error(record: Record, decoder: Decoder | None = None) -> str | Non
     ids = record.response_token_ids
     fault = alignment_error(ids, record.behavior_logprobs, record.policy_logprobs, record.tier) or _expert_error(record)
     if fault is None and decoder is not None:
-        fault = decoding_error(ids, record.messages[-1].content, decoder.end_ids, decoder.decode)
+        fault = vocabulary_error(ids, decoder.vocabulary) or decoding_error(
+            ids, record.messages[-1].content, decoder.end_ids, decoder.decode
+        )
     return fault
+
+
+def vocabulary_error(response_token_ids: Sequence[int], vocabulary: int) -> str | None:
+    """Why the ids cannot be a model's with ``vocabulary`` ids, or None."""
+    beyond = next((token for token in response_token_ids if token >= vocabulary), None)
+    return None if beyond is None else f"response_token_ids: {beyond} is not in the vocabulary of {vocabulary}"
 
 
 def record_error(row: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ class Characters:
     """Ids are character codes; 0 ends a turn."""
 
     end_ids = (END,)
+    vocabulary = 0x110000
     fingerprint = template = "characters"
 
     def prompt_ids(self, messages: Sequence[dict[str, Any]]) -> tuple[int, ...]:

@@ -22,7 +22,6 @@ from mindgap_data.errors import UserError
 from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, Benchmark, read_benchmarks
 from mindgap_data.evaluation.folder import evaluation_files, finished_summary, read_summary
 from mindgap_data.evaluation.job import EvaluationJob
-from mindgap_data.policy.models import adapter_fingerprint
 from mindgap_data.rewrite.records import policy_identity
 from mindgap_data.rows.sources import open_source
 from mindgap_data.run.job import RunOptions, execute
@@ -158,7 +157,6 @@ class EvaluationRequest:
             "verifier": self.verifier.name,
             "verifier_options": dict(self.verifier.options),
             **policy_identity(self.policy.spec, engine).model_dump(),
-            "adapter_weights": adapter_fingerprint(self.policy.spec.adapter),
             "tokenizer": engine.tokenizer.fingerprint,
             "chat_template": engine.tokenizer.template,
         }

@@ -10,7 +10,7 @@ from rich.table import Table
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
-from mindgap_data.commands.options.run import RunFlags, run_options
+from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, run_options
 from mindgap_data.commands.options.sampling import sampling_options
 from mindgap_data.commands.options.verifier import verifier_options
 from mindgap_data.commands.rewrite_preview import show_preview
@@ -73,6 +73,7 @@ from mindgap_data.verify.settings import VerifierSettings
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
+@max_failed_option
 @run_options
 @verifier_options
 @sampling_options(max_tokens=2048)
@@ -90,6 +91,7 @@ def command(
     round_: int,
     limit: int | None,
     dry_run: bool,
+    max_failed: Allowance,
     run: RunFlags,
     verifier: VerifierSettings,
     sampling: Sampling,
@@ -128,6 +130,12 @@ def command(
         job = RewriteJob(request, engine)
         result = execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
     _print_summary(job.figures(result), files)
+    max_failed.check(result.failed, result.failed + result.written, files.failed)
+
+
+def _bias(summary: RewriteSummary) -> str:
+    """What early stopping does to the mean of correct / sampled: a problem solved at once counts as always solved."""
+    return " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
 
 
 def _stages(text: str) -> tuple[Tier, ...]:
@@ -176,7 +184,7 @@ def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
     pass_rate = summary.pass_rate
     saved = summary.tokens_saved_by_early_stopping_estimate
     console.print(
-        f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}, "
+        f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}{_bias(summary)}, "
         f"{summary.drawn_tokens:,} tokens drawn, about {saved:,} saved by early stopping, "
         f"{summary.scored_tokens:,} scored, {summary.seconds:,.1f} s",
         highlight=False,

@@ -38,6 +38,7 @@ def _show_settings(console: Console, request: RewriteRequest, files: RunFiles) -
         "adapter": spec.adapter or "none",
         "engine": f"{name} ({why})",
         "context": engine.max_context or "the model's own",
+        "training length": request.policy.sequence_len or "the context",
         "stages": ", ".join(options.stages),
         "samples": f"up to {options.samples} a stage, picker {options.picker}",
         "sampling": ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items()),

@@ -7,7 +7,7 @@ import click
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
-from mindgap_data.commands.options.run import RunFlags, run_options
+from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, run_options
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.rewrite.records import policy_identity, run_provenance
@@ -24,6 +24,7 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
     "--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@max_failed_option
 @run_options
 @input_options
 @policy_options
@@ -32,6 +33,7 @@ def command(
     output: Path,
     score_expert: bool,
     limit: int | None,
+    max_failed: Allowance,
     run: RunFlags,
     reading: Reading,
     policy: Policy,
@@ -56,3 +58,4 @@ def command(
     click.echo(f"{output}: {result.written} rows scored, {tokens:,} tokens, {seconds:.1f} s")
     if result.failed:
         click.echo(f"{result.failed} rows failed, with reasons: {files.failed}")
+    max_failed.check(result.failed, result.failed + result.written, files.failed)

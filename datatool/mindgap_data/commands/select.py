@@ -43,9 +43,8 @@ class Stages(click.ParamType):
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the training files.",
+    help="Folder for the training files. [default: FILE.grid]",
 )
 @click.option(
     "--tiers",
@@ -61,7 +60,7 @@ class Stages(click.ParamType):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(
     file: Path,
-    output: Path,
+    output: Path | None,
     cells: tuple[frozenset[str], ...],
     match_tokens: bool,
     seed: int,
@@ -80,6 +79,7 @@ def command(
       mindgap-data select out.jsonl -o grid/
       mindgap-data select out.jsonl -o grid/ --tiers self --tiers self,guided --match-tokens
     """
+    output = output or file.with_name(f"{file.name.removesuffix('.jsonl')}.grid")
     chosen = list(dict.fromkeys(cells or GRID))
     targets = {stages: output / f"{cell_name(stages)}.jsonl" for stages in chosen}
     if not overwrite:

@@ -33,6 +33,7 @@ class Policy:
 
     spec: ModelSpec
     settings: EngineSettings
+    sequence_len: int | None = None  # training length, tokens: plain prompt + response; None: the engine's context
 
 
 @contextmanager

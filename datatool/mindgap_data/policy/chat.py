@@ -44,6 +44,11 @@ class ChatTokenizer:
         """Fingerprint of the chat template."""
         return template_fingerprint(self.hf.chat_template)
 
+    @cached_property
+    def vocabulary(self) -> int:
+        """Number of ids, added tokens included; every id is below it."""
+        return len(self.hf)
+
     def prompt_ids(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
         """Ids of ``messages`` followed by the header of the assistant's turn: what training will see."""
         return tuple(self._ids(self._render(messages, add_generation_prompt=True)))
@@ -77,7 +82,8 @@ class ChatTokenizer:
                     [dict(message) for message in messages], tokenize=False, add_generation_prompt=add_generation_prompt
                 )
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            # What a row puts into its turns reaches the template's own filters and arithmetic.
             raise UserError(f"{self.name}: the chat template refuses this conversation: {error}") from error
 
     def _turn_end(self) -> int:

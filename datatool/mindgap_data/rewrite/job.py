@@ -61,7 +61,7 @@ class RewriteTally:
         attempts = record.attempts
         self.tiers[record.tier] += 1
         for stage, counts in attempts.by_stage().items():
-            self.stages.setdefault(stage, Counter()).update(counts.model_dump())
+            self.stages.setdefault(stage, Counter()).update(counts.model_dump(exclude_unset=True))
             if stage == record.tier and plan.options.picker == "first":
                 self.saved_draws += plan.options.samples - counts.sampled
         if attempts.pass_rate is not None:
@@ -92,7 +92,9 @@ class RewriteRequest:
             seed=self.options.seed,
             round=self.options.round,
         )
-        return Plan(self.options, engine.tokenizer, self.sampling, engine.max_context, provenance)
+        context = engine.max_context
+        sequence_len = min(self.policy.sequence_len or context, context)
+        return Plan(self.options, engine.tokenizer, self.sampling, context, sequence_len, provenance)
 
 
 class RewriteJob:
@@ -121,6 +123,7 @@ class RewriteJob:
             "samples": self.plan.options.samples,
             "guided_template": sha256(self.plan.options.guided.template.encode()).hexdigest()[:16],
             "max_context": self.plan.max_context,
+            "sequence_len": self.plan.sequence_len,
             "score_expert": self.plan.options.score_expert,
             "verifier_options": dict(self.verifier.options),
         }

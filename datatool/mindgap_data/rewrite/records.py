@@ -5,9 +5,20 @@ from dataclasses import dataclass
 
 from mindgap_data import __version__
 from mindgap_data.engines import Engine
-from mindgap_data.policy.models import ModelSpec
-from mindgap_data.record import SCHEMA_VERSION, Attempts, PolicyIdentity, Provenance, Record, Tier
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import ModelSpec, adapter_fingerprint
+from mindgap_data.record import (
+    SCHEMA_VERSION,
+    Attempts,
+    PolicyIdentity,
+    Provenance,
+    Record,
+    Tier,
+    decoding_error,
+    vocabulary_error,
+)
 from mindgap_data.rows.problem import Problem
+from mindgap_data.rows.values import RowError
 
 
 @dataclass(frozen=True)
@@ -23,8 +34,14 @@ class Response:
 
 def policy_identity(spec: ModelSpec, engine: Engine) -> PolicyIdentity:
     """Whose log-probs an engine that runs ``spec`` gives."""
+    weights = adapter_fingerprint(spec.adapter)
     return PolicyIdentity(
-        model=spec.model, revision=engine.revision, adapter=spec.adapter, engine=engine.name, dtype=engine.dtype
+        model=spec.model,
+        revision=engine.revision,
+        adapter=spec.adapter,
+        engine=engine.name,
+        dtype=engine.dtype,
+        **({} if weights is None else {"adapter_weights": weights}),
     )
 
 
@@ -34,7 +51,7 @@ def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Prove
         {
             "schema_version": SCHEMA_VERSION,
             "tool_version": __version__,
-            **policy_identity(spec, engine).model_dump(),
+            **policy_identity(spec, engine).model_dump(exclude_unset=True),
             "tokenizer": engine.tokenizer.fingerprint,
             "chat_template": engine.tokenizer.template,
             **settings,
@@ -59,6 +76,26 @@ def build_record(problem: Problem, response: Response, attempts: Attempts, prove
             **problem.extra,
         }
     )
+
+
+def expert_ids(problem: Problem, tokenizer: ChatTokenizer) -> tuple[int, ...]:
+    """Ids of the demonstration: the row's own where it brings log-probs of them, else the tokenizer's.
+
+    Raises:
+        RowError: the row's own are not the demonstration's under this tokenizer.
+    """
+    if problem.expert_token_ids is None:
+        return tokenizer.response_ids(problem.expert)
+    ids = tuple(problem.expert_token_ids)
+    fault = vocabulary_error(ids, tokenizer.vocabulary) or decoding_error(
+        ids, problem.expert, tokenizer.end_ids, tokenizer.decode
+    )
+    if fault is not None:
+        raise RowError(
+            f"{fault}: ids and behavior_logprobs of another tokenizer; remove both columns, or name the --tokenizer "
+            "they are of"
+        )
+    return ids
 
 
 def rounded(logprobs: Sequence[float]) -> list[float]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from mindgap_data.engines import Failure, Score, Scores
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record
-from mindgap_data.rewrite.records import Response, build_record, rounded
+from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record, vocabulary_error
+from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.problem import to_demonstration
@@ -41,7 +41,7 @@ class ScoreJob:
         """What must not change between a run and its continuation."""
         return {
             "command": "score",
-            **self.policy.model_dump(),
+            **self.policy.model_dump(exclude_unset=True),
             "tokenizer": self.tokenizer.fingerprint,
             "chat_template": self.tokenizer.template,
             **self.rows.settings(),
@@ -91,10 +91,14 @@ class ScoreJob:
             theirs = getattr(record.provenance, name)
             if theirs != own:
                 raise RowError(f"provenance.{name} is {theirs}, this model's is {own}: other ids or prompts")
+        if (beyond := vocabulary_error(record.response_token_ids, tokenizer.vocabulary)) is not None:
+            raise RowError(beyond)
         prompt = tokenizer.prompt_ids(row["messages"][:-1])
         requests = [Score(f"{line}/policy_logprobs", prompt, tuple(record.response_token_ids))]
         if expert := self.score_expert or record.expert_logprobs is not None:
             record.expert_token_ids = list(record.expert_token_ids or tokenizer.response_ids(record.expert))
+            if (beyond := vocabulary_error(record.expert_token_ids, tokenizer.vocabulary)) is not None:
+                raise RowError(f"expert_{beyond.removeprefix('response_')}")
             requests.append(Score(f"{line}/expert_logprobs", prompt, tuple(record.expert_token_ids)))
         outcomes = yield requests
         record.policy_logprobs = rounded(_logprobs(outcomes[0]))
@@ -106,7 +110,7 @@ class ScoreJob:
     def _demonstration(self, line: int, row: Mapping[str, Any]) -> Steps[Record]:
         """A plain demonstration as a record of the expert tier."""
         problem = to_demonstration(row, self.rows.fields)
-        ids = tuple(problem.expert_token_ids or self.tokenizer.response_ids(problem.expert))
+        ids = expert_ids(problem, self.tokenizer)
         (outcome,) = yield [Score(f"{line}/policy_logprobs", self.tokenizer.prompt_ids(problem.messages), ids)]
         logged = None if problem.expert_logprobs is None else tuple(problem.expert_logprobs)
         text = self.tokenizer.response_text(ids)

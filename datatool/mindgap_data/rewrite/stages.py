@@ -1,6 +1,6 @@
 """What happens to one problem: draw from the plain prompt, then guided, else take the expert; then score."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, cast
@@ -10,7 +10,7 @@ from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import Attempts, Provenance, Record, StageCounts, Tier
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap
-from mindgap_data.rewrite.records import Response, build_record, rounded
+from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.scheduler import Attempt, Outcome, Steps, draw
@@ -18,6 +18,7 @@ from mindgap_data.verify.load import load_verifier, verifier_kind
 
 Picker = Literal["first", "grape", "shortest"]
 Stage = Literal["self", "guided"]
+COUNTED = ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Plan:
     options: RewriteOptions
     tokenizer: ChatTokenizer
     sampling: Sampling
-    max_context: int  # prompt + response, tokens
+    max_context: int  # of the engine, tokens: prompt + response of any draw
+    sequence_len: int  # of training, tokens: plain prompt + response
     provenance: Provenance  # what is the same for every row
 
 
@@ -56,9 +58,9 @@ def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
         RowError: it cannot be rewritten; the message says why.
     """
     prompt = plan.tokenizer.prompt_ids(problem.messages)
-    expert_ids = tuple(problem.expert_token_ids or plan.tokenizer.response_ids(problem.expert))
-    if len(prompt) >= plan.max_context:
-        raise RowError(f"the prompt is {len(prompt)} tokens long, the context holds {plan.max_context}")
+    demonstration = expert_ids(problem, plan.tokenizer)
+    if len(prompt) >= plan.sequence_len:
+        raise RowError(f"the prompt is {len(prompt)} tokens long, the context holds {plan.sequence_len}")
     counts: dict[Stage, StageCounts] = {}
     chosen: Response | None = None
     for stage in plan.options.drawing:
@@ -66,11 +68,11 @@ def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
         if chosen is not None:
             break
     if chosen is None:
-        chosen = _expert(problem, prompt, expert_ids, plan)
-    chosen, expert_logprobs = yield from _score(problem, chosen, prompt, expert_ids, plan)
+        chosen = _expert(problem, prompt, demonstration, counts, plan)
+    chosen, expert_logprobs = yield from _score(problem, chosen, prompt, demonstration, plan)
     record = build_record(problem, chosen, _attempts(problem, chosen, counts), _provenance(problem, chosen, plan))
     if expert_logprobs is not None:
-        record.expert_token_ids, record.expert_logprobs = list(expert_ids), rounded(expert_logprobs)
+        record.expert_token_ids, record.expert_logprobs = list(demonstration), rounded(expert_logprobs)
     return record
 
 
@@ -78,13 +80,14 @@ def _stage(
     problem: Problem, stage: Stage, plain: tuple[int, ...], plan: Plan
 ) -> Generator[Sequence[Request], Sequence[Outcome], tuple[Response | None, StageCounts]]:
     """Draw up to the cap; return the picked response, if any is correct, and the counts."""
-    counts = StageCounts(**dict.fromkeys(StageCounts.model_fields, 0))
+    counts = StageCounts(**dict.fromkeys(COUNTED, 0))
     prompt = plain
     if stage == "guided":
         prompt = plan.tokenizer.prompt_ids(
             plan.options.guided.messages(problem.messages, problem.expert, problem.answer)
         )
-    room = min(plan.sampling.max_tokens, plan.max_context - len(prompt))
+    # The response is trained on behind the plain prompt, and drawn behind the stage's own.
+    room = min(plan.sampling.max_tokens, plan.sequence_len - len(plain), plan.max_context - len(prompt))
     if room < 1:
         return None, counts
     # The first correct draw of an i.i.d. sequence has the law of a uniform pick among the correct ones.
@@ -93,19 +96,15 @@ def _stage(
     for start in range(0, plan.options.samples, at_once):
         numbers = range(start, start + at_once)
         outcomes = yield [draw(f"{problem.id}/{stage}/{n}", prompt, plan.options.seed, room) for n in numbers]
-        correct += [a for a in map(_drawn, outcomes) if _count(a, stage, counts) == "correct"]
+        attempts = [outcome for outcome in outcomes if isinstance(outcome, Attempt)]
+        if lost := len(outcomes) - len(attempts):
+            counts.unserved += lost
+        correct += [attempt for attempt in attempts if _count(attempt, stage, counts) == "correct"]
         if correct:
             break
     if not correct:
         return None, counts
     return (yield from _pick(correct, stage, problem, plain, plan)), counts
-
-
-def _drawn(outcome: Outcome) -> Attempt:
-    if isinstance(outcome, Failure):
-        raise RowError(f"the engine could not draw: {outcome.reason}")
-    assert isinstance(outcome, Attempt)
-    return outcome
 
 
 def _count(attempt: Attempt, stage: Stage, counts: StageCounts) -> str:
@@ -136,13 +135,15 @@ def _pick(
     return max(candidates, key=lambda one: sum(one.policy or ()) / len(one.token_ids))
 
 
-def _expert(problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], plan: Plan) -> Response:
+def _expert(
+    problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], counts: Mapping[Stage, StageCounts], plan: Plan
+) -> Response:
     if "expert" not in plan.options.stages:
-        raise RowError(f"no correct response in stages {', '.join(plan.options.stages)}")
-    if len(prompt) + len(ids) > plan.max_context:
+        raise RowError(f"no correct response in stages {', '.join(plan.options.stages)}{_unserved(counts)}")
+    if len(prompt) + len(ids) > plan.sequence_len:
         raise RowError(
             "no correct response, and the expert's does not fit: "
-            f"prompt + response are {len(prompt) + len(ids)} tokens, the context holds {plan.max_context}"
+            f"prompt + response are {len(prompt) + len(ids)} tokens, the context holds {plan.sequence_len}"
         )
     logged = problem.expert_logprobs
     if logged is not None and len(logged) != len(ids):
@@ -150,24 +151,28 @@ def _expert(problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], pla
     return Response("expert", plan.tokenizer.response_text(ids), ids, tuple(logged) if logged else None, None)
 
 
+def _unserved(counts: Mapping[Stage, StageCounts]) -> str:
+    number = sum(one.unserved for one in counts.values())
+    return f" ({number} requests could not be served by the engine)" if number else ""
+
+
 def _score(
-    problem: Problem, chosen: Response, prompt: tuple[int, ...], expert_ids: tuple[int, ...], plan: Plan
+    problem: Problem, chosen: Response, prompt: tuple[int, ...], demonstration: tuple[int, ...], plan: Plan
 ) -> Generator[Sequence[Request], Sequence[Outcome], tuple[Response, tuple[float, ...] | None]]:
     """Policy log-probs of the chosen response, and of the expert's where wanted and it fits."""
     wanted: dict[str, tuple[int, ...]] = {}
     if chosen.policy is None:
         wanted["chosen"] = chosen.token_ids
-    if plan.options.score_expert and chosen.tier != "expert" and len(prompt) + len(expert_ids) <= plan.max_context:
-        wanted["expert"] = expert_ids
-    outcomes = (
-        (yield [Score(f"{problem.id}/score/{what}", prompt, ids) for what, ids in wanted.items()]) if wanted else ()
-    )
-    logprobs = {what: _scored(outcome) for what, outcome in zip(wanted, outcomes, strict=True)}
-    if "chosen" in logprobs:
-        chosen = replace(chosen, policy=logprobs["chosen"])
-    return chosen, logprobs.get(
-        "expert", chosen.policy if chosen.tier == "expert" and plan.options.score_expert else None
-    )
+    if plan.options.score_expert and chosen.tier != "expert" and len(prompt) + len(demonstration) <= plan.max_context:
+        wanted["expert"] = demonstration
+    requests = [Score(f"{problem.id}/score/{what}", prompt, ids) for what, ids in wanted.items()]
+    scored = dict(zip(wanted, (yield requests), strict=True)) if requests else {}
+    if "chosen" in scored:
+        chosen = replace(chosen, policy=_scored(scored["chosen"]))
+    if chosen.tier == "expert":
+        return chosen, chosen.policy if plan.options.score_expert else None
+    expert = scored.get("expert")  # a failure costs the row nothing but this
+    return chosen, expert.logprobs if isinstance(expert, Scores) else None
 
 
 def _scored(outcome: Outcome) -> tuple[float, ...]:

@@ -66,7 +66,9 @@ def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruct
     for field, text in (("prompt", "".join(turn["content"] for turn in talk.prompt)), ("expert", talk.expert)):
         _check_unicode(field, text)
     _check_unicode("answer", answer)
-    key = row_id(row, fields) or content_id(list(talk.prompt), answer or talk.expert)
+    own = row_id(row, fields)
+    _check_unicode("id", own or "")
+    key = own or content_id(list(talk.prompt), answer or talk.expert)
     ids, logprobs = _logged(row, talk)
     verifier = row.get("verifier")
     return Problem(

@@ -20,7 +20,7 @@ from mindgap_data.rows.reading import read_raw_rows
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".ndjson", ".ndjson.gz")
 _UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".xlsx", ".zip", ".tar", ".zst", ".xz", ".bz2")
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.+-]+){0,2}")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.+-]+){0,2}")
 # Rows of a parquet file decoded at a time.
 _BATCH = 64
 
@@ -64,7 +64,7 @@ def open_source(name: str) -> Source:
     folder, _, split = name.partition(":")
     if Path(folder).is_dir():
         return _open_folder(name, folder, split)
-    if path.name.endswith(_SUFFIXES) or not _HUB_NAME.fullmatch(name):
+    if path.name.endswith(_SUFFIXES) or not _HUB_NAME.fullmatch(name) or path.parent.is_dir():
         raise UserError(f"{name}: no such file{_suggestion(path)}")
     if find_spec("datasets") is None:
         raise UserError(f"{name}: no such file; to take it for a name on the Hugging Face hub: pip install datasets")

@@ -100,4 +100,8 @@ class RecordWriter(AtomicWriter):
         """
         if (fault := agreement_error(record, self._decoder)) is not None:
             raise RowError(f"ids, log-probs and text do not agree: {fault}")
-        self.write_text(dumps(record.as_row()) + "\n")
+        try:
+            line = dumps(record.as_row())
+        except (ValueError, RecursionError) as error:
+            raise RowError(f"cannot be written as JSON: {error}") from error
+        self.write_text(line + "\n")

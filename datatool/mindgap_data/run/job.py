@@ -192,10 +192,17 @@ def _write(one: Finished[T] | FailedRow, job: Job[T], output: Writer[T], failed:
         else:
             result.written += 1
             return job.add(one.value)
-    failed.write(vars(one))
+    _write_failed(one, failed)
     result.failed += 1
     result.first_failure = result.first_failure or f"line {one.line}: {one.reason}"
     return "failed"
+
+
+def _write_failed(one: FailedRow, failed: JsonlWriter) -> None:
+    try:
+        failed.write(vars(one))
+    except (ValueError, RecursionError):
+        failed.write({**vars(one), "reason": f"{one.reason} (the row is nested too deeply to be kept)", "row": None})
 
 
 def _finish(job: Job[T], output: Writer[T], failed: JsonlWriter, result: RunResult, files: RunFiles) -> None:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mindgap_data.engines.server.client import key_for
 from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import strip_thinking
@@ -70,7 +71,7 @@ class JudgeVerifier:
         temperature: of the judge's sampling; each vote has a seed of its own.
         max_tokens: of a reply.
         timeout: seconds a reply may take.
-        api_key_env: environment variable that holds the key.
+        api_key_env: environment variable that holds the key; None: OPENAI_API_KEY, sent to OpenAI alone.
         cache: directory of the votes; by default below the user's cache directory.
     """
 
@@ -82,7 +83,7 @@ class JudgeVerifier:
     temperature: float = 1.0
     max_tokens: int = 1024
     timeout: float = 60.0
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = None
     cache: str | None = None
     kind: ClassVar[str] = "judged"
     needs_answer: ClassVar[bool] = False
@@ -199,11 +200,12 @@ def _rubric(path: str | None) -> "Template":
 
 
 @cache
-def _client(base_url: str, api_key_env: str, timeout: float) -> "OpenAI":
+def _client(base_url: str, api_key_env: str | None, timeout: float) -> "OpenAI":
     from openai import OpenAI
 
     # Local servers ask for no key, but the library insists on one.
-    return OpenAI(base_url=base_url, api_key=os.environ.get(api_key_env) or "none", timeout=timeout, max_retries=2)
+    key = os.environ.get(api_key_env) if api_key_env else key_for(base_url)
+    return OpenAI(base_url=base_url, api_key=key or "none", timeout=timeout, max_retries=2)
 
 
 def _problem(row: Mapping[str, Any]) -> str:

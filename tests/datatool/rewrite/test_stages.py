@@ -40,7 +40,7 @@ def problem(**changes: object) -> Problem:
     return Problem(**{**row, **changes})  # type: ignore[arg-type]
 
 
-def plan(sampling: Sampling | None = None, max_context: int = 4096, **options: object) -> Plan:
+def plan(sampling: Sampling | None = None, context: int = 4096, sequence_len: int = 4096, **options: object) -> Plan:
     wanted = {
         "stages": ("self", "guided", "expert"),
         "samples": 2,
@@ -50,7 +50,7 @@ def plan(sampling: Sampling | None = None, max_context: int = 4096, **options: o
         "seed": 0,
     }
     asked = RewriteOptions(**{**wanted, **options})  # type: ignore[arg-type]
-    return Plan(asked, TOKENIZER, sampling or Sampling(), max_context, PROVENANCE)  # type: ignore[arg-type]
+    return Plan(asked, TOKENIZER, sampling or Sampling(), context, sequence_len, PROVENANCE)  # type: ignore[arg-type]
 
 
 def drawn(verdict: str, text: str = "42") -> Attempt:
@@ -128,20 +128,54 @@ def test_shortest_draws_all_and_takes_the_shortest_correct_one() -> None:
     assert (len(asked), record.messages[-1].content) == (2, "42")
 
 
+def test_the_training_length_does_not_shorten_the_guided_prompt() -> None:
+    _, asked = drive(problem(), plan(samples=1, sequence_len=40), [drawn("wrong"), drawn("correct")])
+    guided = asked[1]
+    assert isinstance(guided, Draw)
+    assert len(guided.prompt_ids) > 40, "the guided prompt alone is longer than the training length"
+    assert guided.max_tokens == 40 - len(asked[0].prompt_ids), "only the plain prompt and the response must fit it"
+
+
+def test_the_engines_context_bounds_the_guided_prompt_and_its_response() -> None:
+    _, asked = drive(problem(), plan(samples=1), [drawn("wrong"), drawn("correct")])
+    length = len(asked[1].prompt_ids)
+    _, asked = drive(problem(), plan(samples=1, context=length + 5), [drawn("wrong"), drawn("correct")])
+    assert isinstance(asked[1], Draw)
+    assert asked[1].max_tokens == 5
+
+
+def test_a_request_that_is_not_served_costs_no_row_its_expert() -> None:
+    record, _ = drive(problem(), plan(), [Failure("busy"), drawn("wrong"), Failure("busy"), Failure("busy")])
+    assert record.tier == "expert"
+    assert record.attempts.self_ is not None
+    assert (record.attempts.self_.sampled, record.attempts.self_.unserved) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("how", "outcomes", "reason"),
     [
-        (plan(max_context=8), [], "the prompt is 13 tokens long, the context holds 8"),
+        (plan(sequence_len=8), [], "the prompt is 13 tokens long, the context holds 8"),
         (plan(stages=("self",), samples=1), [drawn("wrong")], "no correct response in stages self"),
         (
-            plan(stages=("expert",), max_context=20),
+            plan(stages=("expert",), sequence_len=20),
             [],
             "no correct response, and the expert's does not fit: prompt + response are 23 tokens, the context holds 20",
         ),
-        (plan(), [Failure("too hot")], "the engine could not draw: too hot"),
+        (
+            plan(stages=("self",), samples=1),
+            [Failure("too hot")],
+            "no correct response in stages self (1 requests could not be served by the engine)",
+        ),
+        (
+            plan(),
+            [],
+            "response_token_ids decode to another text than the last message, from character 0 on: ids and "
+            "behavior_logprobs of another tokenizer; remove both columns, or name the --tokenizer they are of",
+        ),
     ],
 )
 def test_why_a_problem_cannot_be_rewritten(how: Plan, outcomes: list[Outcome], reason: str) -> None:
+    foreign = {"expert_token_ids": [100, 0], "expert_logprobs": [-1.0, -1.0]} if "another tokenizer" in reason else {}
     with pytest.raises(RowError) as error:
-        drive(problem(), how, outcomes)
+        drive(problem(**foreign), how, outcomes)
     assert str(error.value) == reason

@@ -45,7 +45,7 @@ class SectionedCommand(click.Command):
         """Write the options, the command's own first."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if (entry := parameter.get_help_record(ctx)) is not None:
+            if isinstance(parameter, click.Option) and (entry := parameter.get_help_record(ctx)) is not None:
                 sections.setdefault(getattr(parameter, "section", "") or "Options", []).append(entry)
         for title in sorted(sections, key=lambda name: name != "Options"):
             with formatter.section(title):

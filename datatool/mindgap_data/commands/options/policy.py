@@ -56,10 +56,15 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--max-context",
         type=click.IntRange(min=2),
-        help="Prompt + response, tokens. [default: the recipe's sequence_len, else the model's]",
+        help="The engine's context, tokens: prompt + response of any draw. [default: the model's]",
+    ),
+    click.option(
+        "--sequence-len",
+        type=click.IntRange(min=2),
+        help="Training length, tokens: plain prompt + response. [default: the recipe's, else the context]",
     ),
     click.option("--base-url", help="OpenAI-compatible server, e.g. http://localhost:8000/v1 (openai)."),
-    click.option("--api-key", envvar="OPENAI_API_KEY", help="Its key. [env: OPENAI_API_KEY]"),
+    click.option("--api-key", help="Its key. [default: $OPENAI_API_KEY for api.openai.com, none for other servers]"),
     click.option(
         "--concurrency",
         type=click.IntRange(min=1),
@@ -90,7 +95,8 @@ def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> 
     """
     trained = None if recipe is None else read_recipe(recipe)
     template = None if chat_template is None else _template(chat_template)
-    return Policy(_spec(trained, template, options), _engine_settings(trained, options))
+    sequence_len = options["sequence_len"] or (trained.sequence_len if trained else None)
+    return Policy(_spec(trained, template, options), _engine_settings(options), sequence_len)
 
 
 def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) -> ModelSpec:
@@ -115,11 +121,11 @@ def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) 
     )
 
 
-def _engine_settings(recipe: Recipe | None, options: dict[str, Any]) -> EngineSettings:
+def _engine_settings(options: dict[str, Any]) -> EngineSettings:
     return EngineSettings(
         engine=options["engine"],
         batch_size=options["batch_size"],
-        max_context=options["max_context"] or (recipe.sequence_len if recipe else None),
+        max_context=options["max_context"],
         base_url=options["base_url"],
         api_key=options["api_key"],
         concurrency=options["concurrency"],

@@ -1,11 +1,13 @@
 """One OpenAI-compatible server: requests run side by side on a loop of their own, its faults become UserErrors."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from mindgap_data.errors import UserError
 
@@ -14,6 +16,12 @@ _PROBE_RETRIES = 1  # a server that is not there should say so at once
 _LONGEST_MESSAGE = 300
 
 T = TypeVar("T")
+
+
+def key_for(base_url: str) -> str | None:
+    """The user's OPENAI_API_KEY where ``base_url`` is OpenAI's own; no other server is sent it."""
+    host = urlsplit(base_url).hostname or ""
+    return os.environ.get("OPENAI_API_KEY") if host == "api.openai.com" else None
 
 
 class RequestRefusedError(Exception):
@@ -50,8 +58,8 @@ class Server:
         self._slots = asyncio.Semaphore(concurrency)
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url,
-            # The package would otherwise send the user's OPENAI_API_KEY to whatever server this is.
-            api_key=api_key or "none",
+            # Left out, the package would send the user's OPENAI_API_KEY to whatever server this is.
+            api_key=api_key or key_for(self.base_url) or "none",
             timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             max_retries=retries,
         )
