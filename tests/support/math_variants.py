@@ -99,6 +99,7 @@ SEVERAL_BOXES = Kind(
     other_pairs,
     {
         "comma": lambda p: f"{p[0]}, {p[1]}",
+        "plain or": lambda p: f"{p[0]} or {p[1]}",
         "or": lambda p: rf"{p[0]} \text{{ or }} {p[1]}",
         "x equals": lambda p: f"x = {p[0]}, x = {p[1]}",
         "set": lambda p: rf"\{{{p[0]}, {p[1]}\}}",
@@ -110,6 +111,11 @@ SEVERAL_BOXES = Kind(
         "and also": lambda p: rf"We get $\boxed{{{p[0]}}}$ and also $\boxed{{{p[1]}}}$.",
         "or else": lambda p: rf"It is either $\boxed{{{p[0]}}}$ or else $\boxed{{{p[1]}}}$.",
         "qquad": lambda p: rf"\[\boxed{{{p[0]}}} \qquad \boxed{{{p[1]}}}\]",
+        "respectively": lambda p: rf"The values are $\boxed{{{p[0]}}}$ and $\boxed{{{p[1]}}}$, respectively.",
+        "two displays": lambda p: rf"$$\boxed{{{p[0]}}}$$ and $$\boxed{{{p[1]}}}$$",
+        "numbered": lambda p: f"1. $\\boxed{{{p[0]}}}$\n2. $\\boxed{{{p[1]}}}$",
+        "comma or": lambda p: rf"It is $\boxed{{{p[0]}}},$ or $\boxed{{{p[1]}}}$.",
+        "x in both": lambda p: rf"\[\boxed{{x = {p[0]}}} \text{{ and }} \boxed{{x = {p[1]}}}\]",
         "thin spaces": lambda p: rf"\[\boxed{{{p[0]}}}\,,\;\boxed{{{p[1]}}}\]",
         "lines": lambda p: f"The solutions are:\n\n- $\\boxed{{{p[0]}}}$\n- $\\boxed{{{p[1]}}}$",
         "with x": lambda p: rf"Hence $x = \boxed{{{p[0]}}}$ and $x = \boxed{{{p[1]}}}$.",
@@ -129,6 +135,8 @@ LAST_BOX = Kind(
     {"number": lambda p: str(p[1])},
     {
         "hence": lambda p: rf"First, $a = \boxed{{{p[0]}}}$. Hence the total is $\boxed{{{p[1]}}}$.",
+        "finally": lambda p: rf"The side is $\boxed{{{p[0]}}}$. Finally, the area is $\boxed{{{p[1]}}}$.",
+        "so": lambda p: rf"As the side is $\boxed{{{p[0]}}}$, the area is $\boxed{{{p[1]}}}$.",
         "next paragraph": lambda p: f"So we have \\boxed{{{p[0]}}} of them.\n\nIn total there are \\boxed{{{p[1]}}}.",
         "steps": lambda p: f"Step 1: $\\boxed{{{p[0]}}}$\nStep 2: doubling that and adding gives $\\boxed{{{p[1]}}}$",
         "then": lambda p: rf"It is $\boxed{{{p[0]}}}$ at first, then $\boxed{{{p[1]}}}$ at the end.",
@@ -163,6 +171,7 @@ OPTIONS = Kind(
     lambda generator, p: [((p[0] + generator.randrange(1, 5)) % 5, p[1])],
     {
         "letter": letter,
+        "dot": lambda p: f"{letter(p)}. {value(p)}",
         "text letter": lambda p: rf"\text{{({letter(p)})}}",
         "letter and value": lambda p: f"({letter(p)}) {value(p)}",
         "value": value,
@@ -170,6 +179,11 @@ OPTIONS = Kind(
     },
     {
         "bold together": lambda p: f"So the answer is **({letter(p)}) {value(p)}**.",
+        "choice word": lambda p: f"The correct choice is **({letter(p)})** {value(p)}.",
+        "italic": lambda p: f"The answer is *({letter(p)}) {value(p)}*.",
+        "boxed whole text": lambda p: rf"\boxed{{\text{{({letter(p)}) {value(p)}}}}}",
+        "boxed rm": lambda p: rf"$\boxed{{\rm ({letter(p)})\ {value(p)}}}$",
+        "answer colon bold": lambda p: f"Therefore, the answer is: **{letter(p)}**",
         "bold letter": lambda p: f"The correct answer is **{letter(p)}**: {value(p)}.",
         "bold letter dot": lambda p: f"**Answer:** **{letter(p)}.** {value(p)}",
         "bold label": lambda p: f"**Answer: {letter(p)}) {value(p)}**",
@@ -209,6 +223,7 @@ SEVERAL_LETTERS = Kind(
     {
         "commas": ", ".join,
         "tight commas": ",".join,
+        "semicolon": "; ".join,
         "together": "".join,
         "text": lambda p: rf"\text{{{listed(p)}}}",
         "brackets": lambda p: ", ".join(f"({name})" for name in p),
@@ -228,6 +243,10 @@ SEVERAL_LETTERS = Kind(
                 "spaces": lambda p: rf"\text{{{' '.join(p)}}}",
                 "set": lambda p: rf"\{{{', '.join(p)}\}}",
                 "other order": lambda p: ", ".join(p[::-1]),
+                "textbf each": lambda p: ", ".join(rf"\textbf{{{name}}}" for name in p),
+                "mathrm together": lambda p: rf"\mathrm{{{''.join(p)}}}",
+                "only": lambda p: rf"\text{{{listed(p)} only}}",
+                "options": lambda p: rf"\text{{Options {listed(p)}}}",
                 "semicolons": "; ".join,
                 "ampersand": lambda p: rf"\text{{{' & '.join(p)}}}",
             }
@@ -255,6 +274,13 @@ SENTENCES = Kind(
     {"number": str, "dollars": lambda n: rf"\${n}", "thousands": lambda n: f"{n:,}"},
     {
         "text sentence": lambda n: rf"\boxed{{\text{{The total is }} {n}}}",
+        "will be": lambda n: rf"\boxed{{\text{{The price will be }} {n}}}",
+        "sold": lambda n: rf"\boxed{{\text{{He sold {n} cards}}}}",
+        "hashes total": lambda n: f"We add them up.\n#### Total: {n}",
+        "comes out": lambda n: f"The answer is that the price comes out to {n}.",
+        "thus": lambda n: rf"\boxed{{\text{{Thus, }} {n}}}",
+        "answer in box": lambda n: rf"\boxed{{\text{{Answer: }}{n}}}",
+        "bold whole": lambda n: f"**Final Answer: The number of ways is {n}.**",
         "text whole": lambda n: rf"\boxed{{\text{{The total is {n}.}}}}",
         "text tom has": lambda n: rf"\boxed{{\text{{Tom has }}{n}\text{{ left}}}}",
         "text there are": lambda n: rf"\boxed{{\text{{There are {n} ways}}}}",
@@ -280,6 +306,12 @@ REMARKS = Kind(
     {"number": str, "equation": lambda n: f"x = {n}"},
     {
         "rounded": lambda n: f"The answer is {n} (rounded to the nearest integer).",
+        "dash": lambda n: f"The answer is {n} -- all of them.",
+        "altogether": lambda n: rf"\boxed{{{n} \text{{ (altogether)}}}}",
+        "see table": lambda n: f"#### {n} (see the table above)",
+        "exact": lambda n: rf"\boxed{{{n} \text{{ (exact)}}}}",
+        "where": lambda n: rf"\boxed{{{n}, \text{{ where }} k \text{{ is fixed}}}}",
+        "minimum": lambda n: rf"\boxed{{{n} \text{{ (the minimum is reached at }} x = 1)}}",
         "text since": lambda n: rf"\boxed{{{n} \text{{ (since }} x > 0)}}",
         "text rejecting": lambda n: rf"\boxed{{x = {n} \text{{ (rejecting }} x = -{n + 3})}}",
         "text remark": lambda n: rf"\boxed{{{n}\ \text{{(the other root is negative)}}}}",
@@ -302,6 +334,19 @@ REMARKS = Kind(
 def open_sentences(generator: random.Random) -> Iterator[Variant]:
     """Wrong whatever the number: nothing is settled on."""
     for name, spell in {
+        "either": lambda n: rf"\boxed{{\text{{either }} {n} \text{{ or }} {n + 3}}}",
+        "almost": lambda n: rf"\boxed{{\text{{almost }} {n}}}",
+        "twice behind": lambda n: rf"\boxed{{{n} \text{{ (twice)}}}}",
+        "sum of": lambda n: rf"\boxed{{\text{{The sum of }} {n} \text{{ and }} 4}}",
+        "minus": lambda n: rf"\boxed{{\text{{minus }} {n}}}",
+        "thousand": lambda n: rf"\boxed{{{n} \text{{ thousand}}}}",
+        "cannot": lambda n: rf"\boxed{{\text{{It cannot be }} {n}}}",
+        "all but": lambda n: rf"\boxed{{\text{{all but }} {n}}}",
+        "up to": lambda n: rf"\boxed{{\text{{up to }} {n}}}",
+        "times two": lambda n: rf"\boxed{{{n} \text{{ times }} 2}}",
+        "remark corrects": lambda n: rf"\boxed{{{n} \text{{ (it should be {n + 1})}}}}",
+        "sentence with sum": lambda n: rf"\boxed{{\text{{She has {n} more than Ann}}}}",
+        "less remark": lambda n: rf"\boxed{{{n} \text{{ (less the tax)}}}}",
         "or in brackets": lambda n: rf"\boxed{{{n} \text{{ (or {n + 2})}}}}",
         "of": lambda n: rf"\boxed{{\text{{{n + 9} of the {n} apples}}}}",
         "not": lambda n: rf"\boxed{{\text{{not }} {n}}}",
@@ -372,6 +417,11 @@ MATRICES = Kind(
             "factor space": lambda p: frac(p[0]) + r" \, " + cells(p[1], "bmatrix"),
             "factor times": lambda p: frac(p[0]) + r" \cdot " + cells(p[1]),
             "negated": negated,
+        "bare matrix": lambda p: frac(p[0]) + r" \left( " + cells(p[1], "matrix") + r" \right)",
+        "tfrac": lambda p: frac(p[0]).replace("frac", "tfrac") + r"\," + cells(p[1]),
+        "sign above": lambda p: rf"\frac{{{p[0].numerator}}}{{{p[0].denominator}}}" + cells(p[1]),
+        "bracketed factor": lambda p: r"\left(" + frac(p[0]) + r"\right)" + cells(p[1], "bmatrix"),
+        "M": lambda p: "M = " + frac(p[0]) + r"\begin{pmatrix}" + cells(p[1])[15:],
             "named factor": lambda p: "A^{-1} = " + frac(p[0]) + cells(p[1]),
             "scaled": scaled,
             "slash factor": lambda p: f"({p[0]})" + cells(p[1]),
@@ -410,6 +460,7 @@ VECTORS = Kind(
             "named": lambda p: r"\mathbf{v} = " + frac(p[0]) + cells([[cell] for cell in p[1]]),
             "bmatrix": lambda p: frac(p[0]) + cells([[cell] for cell in p[1]], "bmatrix"),
             "column": column,
+            "dot": lambda p: frac(p[0]) + r" \cdot " + cells([[cell] for cell in p[1]]),
         }
     ),
 )
@@ -431,6 +482,10 @@ def other_intervals(generator: random.Random, p: Interval) -> list[Interval]:
 
 def le(closed: bool) -> str:
     return r"\le" if closed else "<"
+
+
+def ge(closed: bool) -> str:
+    return r"\ge" if closed else ">"
 
 
 def interval(p: Interval) -> str:
@@ -458,6 +513,14 @@ INTERVALS = Kind(
     boxes(
         {
             "builder": lambda p: rf"\{{ x \mid {chain(p)} \}}",
+            "two conditions": lambda p: rf"\{{x : {conjunction(p)[0]}, {conjunction(p)[1]}\}}",
+            "set of all": lambda p: rf"\text{{the set of all }} x \text{{ such that }} {chain(p)}",
+            "y in": lambda p: rf"y \in {interval(p)}",
+            "land": lambda p: rf"{conjunction(p)[0]} \land {conjunction(p)[1]}",
+            "turned": lambda p: rf"{p[1]} {ge(p[3])} x {ge(p[2])} {p[0]}",
+            "such that inside": lambda p: rf"\{{x \text{{ such that }} {chain(p)}\}}",
+            "vert": lambda p: rf"\{{x \,\vert\, {chain(p)}\}}",
+            "semicolon": lambda p: rf"\{{x\in\mathbb{{R}};\; {chain(p)}\}}",
             "builder colon": lambda p: rf"\{{x : {chain(p)}\}}",
             "builder in R": lambda p: rf"\{{x \in \mathbb{{R}} \mid {chain(p)}\}}",
             "builder left middle": lambda p: rf"\left\{{ x \,\middle|\, {chain(p)} \right\}}",
@@ -488,6 +551,8 @@ RAYS = Kind(
     boxes(
         {
             "builder": lambda p: rf"\{{x \mid {half_line(p)}\}}",
+            "plus infinity": lambda p: ray(p).replace(r", \infty", r", +\infty"),
+            "builder colon": lambda p: rf"\left\{{x \colon {half_line(p)}\right\}}",
             "builder R": lambda p: rf"\{{x \in \mathbb{{R}} : {half_line(p)}\}}",
             "inequality": lambda p: half_line(p),
             "interval": lambda p: ray(p),
@@ -521,6 +586,9 @@ EXCLUDED = Kind(
     boxes(
         {
             "unequal": lambda n: rf"x \ne {n}",
+            "x in setminus": lambda n: rf"x \in \mathbb{{R}} \setminus \{{{n}\}}",
+            "all real x": lambda n: rf"\text{{all real }} x \neq {n}",
+            "R with condition": lambda n: rf"x \in \mathbb{{R}}, x \neq {n}",
             "builder R": lambda n: rf"\{{x \in \mathbb{{R}} \mid x \neq {n}\}}",
             "setminus": lambda n: rf"\mathbb{{R}} \setminus \{{{n}\}}",
             "backslash": lambda n: rf"\mathbb{{R}} \backslash \{{{n}\}}",
@@ -542,6 +610,8 @@ OUTSIDE = Kind(
     boxes(
         {
             "builder or": lambda p: rf"\{{x \mid x < {p[0]} \text{{ or }} x > {p[1]}\}}",
+            "union of builders": lambda p: rf"\{{x \mid x < {p[0]}\}} \cup \{{x \mid x > {p[1]}\}}",
+            "comma or": lambda p: rf"x < {p[0]}, \text{{ or }} x > {p[1]}",
             "builder R or": lambda p: rf"\{{x \in \mathbb{{R}} : x < {p[0]} \text{{ or }} x > {p[1]}\}}",
             "or": lambda p: rf"x < {p[0]} \text{{ or }} x > {p[1]}",
             "lor": lambda p: rf"x > {p[1]} \lor x < {p[0]}",
@@ -580,6 +650,10 @@ RATIOS = Kind(
             "colon command": lambda p: rf"{p[0]} \colon {p[1]}",
             "to": lambda p: rf"{p[0]} \text{{ to }} {p[1]}",
             "plain to": lambda p: f"{p[0]} to {p[1]}",
+            "tfrac": lambda p: rf"\tfrac{{{p[0]}}}{{{p[1]}}}",
+            "is to": lambda p: rf"{p[0]} \text{{ is to }} {p[1]}",
+            "of whom": lambda p: rf"{p[0]}:{p[1]} \text{{ (boys to girls)}}",
+            "named in text": lambda p: rf"\text{{boys : girls}} = {p[0]}:{p[1]}",
             "named": lambda p: f"a:b = {p[0]}:{p[1]}",
             "text colon": lambda p: rf"{p[0]}\text{{:}}{p[1]}",
             "mathbin": lambda p: rf"{p[0]} \mathbin{{:}} {p[1]}",
@@ -604,6 +678,7 @@ LONG_RATIOS = Kind(
             "colon": lambda p: ":".join(map(str, p)),
             "spaced": lambda p: " : ".join(map(str, p)),
             "named": lambda p: "a:b:c = " + ":".join(map(str, p)),
+            "colon command": lambda p: r" \colon ".join(map(str, p)),
             "to": lambda p: r" \text{ to } ".join(map(str, p)),
             "doubled": lambda p: ":".join(str(3 * n) for n in p),
         }
@@ -635,6 +710,10 @@ EXPONENTIALS = Kind(
             "fraction": lambda p: rf"\frac{{{p[0]}}}{{\mathrm{{e}}^{{{p[1]}}}}}",
             "text e": lambda p: rf"\frac{{{p[0]}}}{{\text{{e}}^{{{p[1]}}}}}",
             "exp": lambda p: rf"{p[0]}\exp({-p[1]})",
+            "behind": lambda p: rf"\mathrm{{e}}^{{{-p[1]}}} \cdot {p[0]}",
+            "over": lambda p: rf"{p[0]} \cdot \frac{{1}}{{e^{{{p[1]}}}}}",
+            "rm": lambda p: rf"{p[0]}{{\rm e}}^{{{-p[1]}}}",
+            "exp braces": lambda p: rf"{p[0]}\exp\{{{-p[1]}\}}",
             "operatorname": lambda p: rf"{p[0]}\operatorname{{exp}}\left({-p[1]}\right)",
             "cdot": lambda p: rf"{p[0]} \cdot \mathrm{{e}}^{{{-p[1]}}}",
             "slash": lambda p: f"{p[0]}/e^{{{p[1]}}}",
@@ -660,6 +739,8 @@ COMPLEX = Kind(
             "text": lambda p: rf"{p[0]} {p[1]:+d}\text{{i}}",
             "z": lambda p: rf"z = {p[0]} {p[1]:+d}\,\mathrm{{i}}",
             "turned": lambda p: f"{p[1]}i + {p[0]}",
+            "operatorname": lambda p: rf"{p[0]} {p[1]:+d}\operatorname{{i}}",
+            "i first": lambda p: f"{p[0]} + i({p[1]})",
             "mathit": lambda p: rf"{p[0]} {p[1]:+d}\mathit{{i}}",
         }
     ),
@@ -676,6 +757,8 @@ LOGARITHMS = Kind(
             "text": lambda p: rf"{p[0]}\text{{ln}}({p[1]})",
             "operatorname": lambda p: rf"{p[0]}\operatorname{{ln}} {p[1]}",
             "plain": lambda p: f"{p[0]}ln({p[1]})",
+            "log e": lambda p: rf"{p[0]}\log_e {p[1]}",
+            "cdot": lambda p: rf"{p[0]} \cdot \mathrm{{ln}}({p[1]})",
             "power inside": lambda p: rf"\ln\left({p[1]}^{{{p[0]}}}\right)",
             "mathop": lambda p: rf"{p[0]}\mathop{{\mathrm{{ln}}}} {p[1]}",
         }
@@ -702,6 +785,8 @@ APPROXIMATELY = Kind(
     {
         "approx": lambda t: rf"\approx {t}",
         "word": lambda t: f"approximately {t}",
+        "unicode": lambda t: f"\u2248 {t}",
+        "around": lambda t: f"around {t}",
         "text": lambda t: rf"\text{{approximately }} {t}",
         "about": lambda t: f"about {t}",
         "x approx": lambda t: rf"x \approx {t}",
@@ -716,6 +801,9 @@ APPROXIMATELY = Kind(
                 "text": lambda t: rf"\text{{approximately }} {t}",
                 "x approx": lambda t: rf"x \approx {t}",
                 "about text": lambda t: rf"\text{{about }}{t}",
+                "approxeq": lambda t: rf"\approxeq {t}",
+                "two places": lambda t: rf"{t} \text{{ (to two decimal places)}}",
+                "text whole": lambda t: rf"\text{{approximately {t}}}",
                 "sim": lambda t: rf"\sim {t}",
                 "approx after": lambda t: rf"{t} \text{{ (approximately)}}",
                 "roughly": lambda t: rf"\text{{roughly }} {t}",
@@ -742,6 +830,7 @@ ROOTS_ROUNDED = Kind(
             "root": lambda n: rf"\sqrt{{{n}}}",
             "both": lambda n: rf"\sqrt{{{n}}} \approx {n**0.5:.3f}",
             "equation": lambda n: rf"x = \sqrt{{{n}}}",
+            "more digits": lambda n: f"{n**0.5:.7f}",
         }
     ),
 )
@@ -765,6 +854,8 @@ UNITS = Kind(
         "mathrm": lambda p: rf"{p[0]}\,\mathrm{{{SHORT_UNITS[p[1]]}}}",
         "words": lambda p: f"{p[0]} {LONG_UNITS[p[1]]}",
         "about": lambda p: f"about {p[0]} {SHORT_UNITS[p[1]]}",
+        "tight text": lambda p: rf"{p[0]}\text{{{SHORT_UNITS[p[1]]}}}",
+        "bracketed": lambda p: f"{p[0]} ({SHORT_UNITS[p[1]]})",
         "named": lambda p: rf"d = {p[0]} \text{{ {SHORT_UNITS[p[1]]}}}",
     },
     {
@@ -794,6 +885,8 @@ POLYNOMIALS = Kind(
     {
         "code": lambda p: f"{p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}",
         "caret": lambda p: f"{p[0]}*x^2 {p[1]:+d}*x {p[2]:+d}",
+        "tight": lambda p: f"{p[0]}*x**2{p[1]:+d}*x{p[2]:+d}",
+        "products": lambda p: f"{p[0]}*x*x {p[1]:+d}*x {p[2]:+d}",
         "function": lambda p: f"f(x) = {p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}",
         "backticks": lambda p: f"`{p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}`",
         "latex": lambda p: f"{p[0]}x^2 {p[1]:+d}x {p[2]:+d}",
@@ -802,6 +895,7 @@ POLYNOMIALS = Kind(
         {
             "latex": lambda p: f"{p[0]}x^2 {p[1]:+d}x {p[2]:+d}",
             "turned": lambda p: f"{p[2]} {p[1]:+d}x + {p[0]}x^{{2}}",
+            "cdots": lambda p: rf"{p[0]} \cdot x^2 {p[1]:+d} \cdot x {p[2]:+d}",
             "code": lambda p: f"{p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}",
             "power braces": lambda p: f"{p[0]}x**{{2}} {p[1]:+d}x {p[2]:+d}",
             "texttt": lambda p: rf"\texttt{{{p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}}}",
@@ -817,6 +911,8 @@ CODE_VALUES = Kind(
         "sqrt": lambda p: f"sqrt({p[0]})/{p[1]}",
         "math": lambda p: f"math.sqrt({p[0]}) / {p[1]}",
         "np": lambda p: f"np.sqrt({p[0]})/{p[1]}",
+        "numpy": lambda p: f"numpy.sqrt({p[0]}) / {p[1]}",
+        "negative power": lambda p: f"sqrt({p[0]}) * {p[1]}**-1",
         "half power": lambda p: f"{p[0]}**0.5/{p[1]}",
         "half fraction": lambda p: f"{p[0]}**(1/2)/{p[1]}",
         "latex": lambda p: rf"\frac{{\sqrt{{{p[0]}}}}}{{{p[1]}}}",
@@ -839,6 +935,7 @@ CODE_PI = Kind(
     {
         "star": lambda p: f"{p[0]}*pi/{p[1]}",
         "np": lambda p: f"{p[0]}*np.pi/{p[1]}",
+        "front": lambda p: f"(pi*{p[0]})/{p[1]}",
         "math": lambda p: f"{p[0]} * math.pi / {p[1]}",
     },
     boxes(
@@ -862,6 +959,7 @@ CODE_LISTS = Kind(
         {
             "list": lambda p: str(list(p)),
             "tight": lambda p: "[" + ",".join(map(str, p)) + "]",
+            "semicolons": lambda p: "; ".join(map(str, p)),
             "commas": lambda p: ", ".join(map(str, p)),
             "and": lambda p: ", ".join(map(str, p[:-1])) + rf", \text{{ and }} {p[-1]}",
         }
@@ -876,6 +974,11 @@ def unevaluated(generator: random.Random) -> Iterator[Variant]:
     """Sums, differences and products of plain numbers: no answer where the reference is their value."""
     a, b, c = generator.sample(range(2, 60), 3)
     cases = {
+        "bracketed fraction": (f"({a} + {b}) / {c}", Fraction(a + b, c)),
+        "less product": (rf"{a} - {b} \cdot {c}", a - b * c),
+        "three factors": (rf"{a} \times {b} \times {c}", a * b * c),
+        "brackets side by side": (f"({a})({b})", a * b),
+        "money": (rf"\${a} + \${b}", a + b),
         "sum": (f"{a} + {b}", a + b),
         "difference": (f"{a} - {b}", a - b),
         "times": (rf"{a} \times {b}", a * b),
@@ -907,6 +1010,9 @@ def evaluated(generator: random.Random) -> Iterator[Variant]:
     a, b = generator.sample(range(2, 9), 2)
     n = generator.randrange(2, 9)
     for name, answer, text in (
+        ("negative power", "0.125", "2^{-3}"),
+        ("root of a fraction", f"{a / 4:g}", rf"\sqrt{{\frac{{{a * a}}}{{16}}}}"),
+        ("e notation", f"{a * 10**n}", f"{a}e{n}"),
         ("fraction", f"{a / 8:g}", rf"\frac{{{a}}}{{8}}"),
         ("slash", f"{a / 8:g}", f"{a}/8"),
         ("unreduced", str(a), rf"\frac{{{a * b}}}{{{b}}}"),
@@ -946,33 +1052,34 @@ def all_variants(seed: int, a_spelling: int = 2) -> list[Variant]:
 
 # kind: spellings; a line that begins with a space goes on with the one before it
 _HELD_OUT = """\
-several boxes: and also; or else; with indices; semicolon; and the other is; ampersand; set
-last of several boxes: then
-option with text: bold label; boxed mathrm; dash; bracket value; bold in box
-several letters: textbf; spaces; ampersand; text brackets; answer line
-sentence: they need; must be; heading; comma sentence; value of
-remark: square brackets; i.e.; quad text; for all; in total
-open sentence: unless; hundreds; less; half; if; two values; question
-matrix with factor: times; left right; factor behind; chain
-vector with factor: bmatrix
-set-builder: bare mathbb; S equals; chain, R; t; builder and
-set-builder of a ray: all real with
-all but one number: minus
-set-builder of a union: quad or; lor
-ratio: braces; text whole; in the ratio; names fraction; slash
-ratio of three: to
-upright e: mathbf; mathrm exp
-upright i: mathit
-upright functions: mathop
-approximately: sim; roughly; approx text; simeq
-approximately a root: exact and approx
-units: operatorname; named; text power
-code notation of a polynomial: texttt; backticks
-code notation of a value: half fraction; unicode
-code notation of pi: math
-code notation of a list: and
-unevaluated: product and sum; decimals; negative; in text; under root
-evaluated: scientific dot; money; product of powers
+several boxes: plain or; respectively; two displays; numbered; comma or; x in both
+last of several boxes: finally; so
+option with text: dot; choice word; italic; boxed whole text; boxed rm; answer colon bold
+several letters: semicolon; textbf each; mathrm together; only; options
+sentence: will be; sold; hashes total; comes out; thus; answer in box; bold whole
+remark: dash; altogether; see table; exact; where; minimum
+open sentence: either; almost; twice behind; sum of; minus; thousand; cannot; all but; up to; times two; remark
+  corrects; sentence with sum; less remark
+matrix with factor: bare matrix; tfrac; sign above; bracketed factor; M
+vector with factor: dot
+set-builder: two conditions; set of all; y in; land; turned; such that inside; vert; semicolon
+set-builder of a ray: plus infinity; builder colon
+all but one number: x in setminus; all real x; R with condition
+set-builder of a union: union of builders; comma or
+ratio: tfrac; is to; of whom; named in text
+ratio of three: colon command
+upright e: behind; over; rm; exp braces
+upright i: operatorname; i first
+upright functions: log e; cdot
+approximately: unicode; around; approxeq; two places; text whole
+approximately a root: more digits
+units: tight text; bracketed
+code notation of a polynomial: tight; products; cdots
+code notation of a value: numpy; negative power
+code notation of pi: front
+code notation of a list: semicolons
+unevaluated: bracketed fraction; less product; three factors; brackets side by side; money
+evaluated: negative power; root of a fraction; e notation
 """
 HELD_OUT = frozenset(
     (kind, spelling.strip())
