@@ -27,7 +27,8 @@ _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _SPACING = re.compile(r"\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s|\\[,;:! ()\[\]]|\\q?quad(?![A-Za-z])|\\\\|[\s$~().]")
 _WIDE = re.compile(r"\\q?quad(?![A-Za-z])|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
 _JOINED = re.compile(
-    r"[,;&]?(?:\\?&)? ?(?:and|or)? ?(?:also|else)?(?:as well as|along with|together with)?"
+    r"[,;&]?(?:\\?&)? ?(?:and|or)? ?(?:as well as|along with|together with"
+    r"|also|else|(?:the )?(?:other|second|third)(?: one| root| solution| value)?(?: is)?)?"
     r" ?(?:[a-z](?:_\{?[a-z0-9]\}?)? ?(?:=|is))?"
 )
 _MARKER = re.compile(

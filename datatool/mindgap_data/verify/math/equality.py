@@ -122,8 +122,11 @@ def _same_relation(gold: Answer, other: Answer, depth: int) -> bool:
             return same_equation(gold, other)
         if named[0] and named[1]:
             return _same(named[0][1], named[1][1], depth)
-        constants = [] if named[0] else _stated(gold)
-        return same_equation(gold, other) or any(_same_kind(value, other, depth + 1) for value in constants)
+        if same_equation(gold, other):
+            return True
+        if named[0]:
+            return any(_same(named[0][1], side, depth) for side in _constants(other))
+        return any(_same_kind(canonical(read(side)), other, depth + 1) for side in _constants(gold))
     if isinstance(gold, Relation):
         return any(_same_kind(value, other, depth + 1) for value in _stated(gold))
     assert isinstance(other, Relation)
@@ -147,9 +150,18 @@ def _stated(relation: Relation) -> list[Answer]:
     named = _named(relation)
     if named is not None:
         return [Approximate(named[1]) if relation.signs[-1] == "~" else canonical(read(named[1]))]
+    return [canonical(read(side)) for side in _constants(relation)]
+
+
+def _constants(relation: Relation) -> tuple[str, ...]:
+    """The sides of "A = B" where all are constants or matrices, and equal."""
     nodes = [parsed(side) for side in relation.sides]
-    constant = all(node is not None and not node.names() - {"i"} for node in nodes)
-    return [canonical(read(side)) for side in relation.sides] if constant and _consistent(relation.sides) else []
+    constant = all(
+        isinstance(read(side), Matrix) if node is None else not node.names() - {"i"}
+        for side, node in zip(relation.sides, nodes, strict=True)
+    )
+    equal = not set(relation.signs) - {"=", "~"} and constant and _consistent(relation.sides)
+    return relation.sides if equal else ()
 
 
 def _values(relation: Relation) -> list[str]:

@@ -38,7 +38,7 @@ _DROPPED = re.compile(
     r"|limits|nolimits|mathstrut|nonumber|boxed(?=\{)|strut)(?![A-Za-z])\.?"
 )
 _TEXT = re.compile(
-    r"\\(?:textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox)(?![A-Za-z])"
+    r"\\(?:textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox)(?![A-Za-z])"
 )
 _CONSTANT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|text|operatorname|rm|textrm) ?\{ ?([ei]) ?\}")
 _OPERATOR = re.compile(
@@ -101,8 +101,10 @@ def normalise(text: str) -> str:
     text = _INVISIBLE.sub("", text)
     if _HIDING.search(text):
         raise UnreadableError("control or reordering characters")
+    text = re.sub("^ *\\(?([A-J])\\)? ?[\u2013\u2014] (?=.)", r"(\1) ", text)  # "B \u2013 12"
     text = _spell_characters(text)
-    text = _undollar(text)
+    text = _undollar(text).strip("` ")
+    text = re.sub(r"\\texttt ?\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"^ *~ *(?=[-0-9.])", r"\\approx ", text)
     text = _SPACES.sub(" ", text)
     text = re.sub(r"(?<=[0-9]),?\\[,!](?:\\!)? ?(?=[0-9]{3}(?![0-9]))", ",", text)
@@ -111,6 +113,7 @@ def normalise(text: str) -> str:
     text = _REALS.sub(r"\\mathbb{R}", text)
     text = _CONSTANT.sub(r" \1", text)
     text = _OPERATOR.sub(r"\\\1 ", text)
+    text = re.sub(r"\\mathop ?\{ ?(\\[a-z]+) ?\}", r"\1 ", text)
     text = _TEXT.sub(r"\\text", text)
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)

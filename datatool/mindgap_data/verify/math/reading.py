@@ -28,7 +28,7 @@ MAX_ITEMS = 100
 
 _OPTION = re.compile(
     r"(?:(?:option|choice|answer)s? *)?(?:\\text *\{ *)?\(?(?:\\text *\{ *)?([A-J])(?: *\})? *"
-    r"(?:(?:\)|\. |\.$|: |\\text\{[.:)] *\})(?: *\})?|\}) *(?P<value>.*)",
+    r"(?:(?:\)|\. |\.$|: | (?=\([-0-9][^()]*\)$)|\\text\{[.:)] *\})(?: *\})?|\}) *(?P<value>.*)",
     re.IGNORECASE,
 )
 _BARE_OPTION = re.compile(r"(?:(?:option|choice) +)?([A-J])", re.IGNORECASE)
@@ -47,7 +47,7 @@ _BASED = re.compile(
 _MATRIX = re.compile(
     r"(?P<factor>[^=]{0,60}?)(?:\\cdot|\\times|\*)? *"
     r"[\[(|]? *\\begin *\{(?P<kind>[pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?"
-    r"(?P<body>.*)\\end *\{(?P=kind)\} *[\])|]?",
+    r"(?P<body>.*)\\end *\{(?P=kind)\} *[\])|]?(?: *(?:\\cdot|\\times|\*) *(?P<behind>[^=]{1,60}))?",
     re.DOTALL,
 )
 _SIGN = re.compile(
@@ -161,9 +161,14 @@ def _read_based(text: str) -> Based | None:
 def _read_matrix(text: str) -> Matrix | None:
     """A matrix; a factor or sign before it goes into its cells."""
     match = _MATRIX.fullmatch(text)
-    if match is None or match["kind"].startswith(("v", "V")) or r"\begin" in match["body"]:
+    if (
+        match is None
+        or (match["factor"] and match["behind"])
+        or match["kind"].startswith(("v", "V"))
+        or r"\begin" in match["body"]
+    ):
         return None
-    factor = match["factor"].strip()
+    factor = (match["factor"] or match["behind"] or "").strip()
     if factor not in {"", "-"} and not _is_expression(factor):
         return None
     cells = [

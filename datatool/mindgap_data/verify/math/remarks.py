@@ -18,7 +18,7 @@ _CHANGES = re.compile(
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(
-    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were)|exactly|precisely|only|just) *:? *\} *(?=.)"
+    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were)|exactly|precisely|only|just|in the ratio(?: of)?) *:? *\} *(?=.)"
 )
 _PLAIN_LEAD_IN = re.compile(r"(?:exactly|precisely|only|just|a total of) +(?=[-0-9\\])", re.IGNORECASE)
 _CLAUSE = re.compile(
@@ -71,4 +71,5 @@ def _without_brackets(text: str) -> str:
     if not _WORD.search(remark) or _CHANGES.search(remark) or not re.match(r"[A-Za-z]|\\text|\}", remark):
         return text
     # "9 (apples)": the remark is the unit.
-    return text if parse_unit(" " + remark) is not None else before.strip()
+    is_unit = closed[1].endswith(")") and parse_unit(" " + remark) is not None
+    return text if is_unit else before.strip()
