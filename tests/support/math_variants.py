@@ -275,7 +275,7 @@ SENTENCES = Kind(
     {
         "text sentence": lambda n: rf"\boxed{{\text{{The total is }} {n}}}",
         "will be": lambda n: rf"\boxed{{\text{{The price will be }} {n}}}",
-        "sold": lambda n: rf"\boxed{{\text{{He sold {n} cards}}}}",
+        "sold": lambda n: rf"\boxed{{\text{{He sold it for {n}}}}}",
         "hashes total": lambda n: f"We add them up.\n#### Total: {n}",
         "comes out": lambda n: f"The answer is that the price comes out to {n}.",
         "thus": lambda n: rf"\boxed{{\text{{Thus, }} {n}}}",

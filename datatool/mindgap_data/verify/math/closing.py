@@ -72,8 +72,9 @@ def closing_number(response: str) -> str | None:
 
 _CLAUSE = re.compile(
     r"[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
-    r"|needs?|gets?|got|sold|took|takes?|be|comes? to|came to|equals?|totals?|counts?|counted|weighs?|measures?"
-    r"|travels?|walks?|runs?|ran|saves?|saved|uses?|used|collects?|receives?|contains?|holds?|requires?|bought|buys|ate|won)\b",
+    r"|needs?|gets?|got|sold|took|takes?|be|comes? (?:out )?to|came (?:out )?to|equals?|totals?|counts?|counted|weighs?"
+    r"|measures?|travels?|walks?|runs?|ran|saves?|saved|uses?|used|collects?|receives?|contains?|holds?|requires?"
+    r"|bought|buys|ate|won)\b",
     re.IGNORECASE,
 )
 _GROUP = re.compile(r"\\(?:text[a-z]*|mathrm|mbox) ?\{([^{}]*)\}")

@@ -55,7 +55,7 @@ _SYNONYMS = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:dbinom|tbinom)(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\\text *\{ *to *\}"), " to "),
+    (re.compile(r"\\text *\{ *(?:is )?to *\}"), " to "),
     (re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow) *\{ *([A-Z]{2,3}) *\}"), r"\1"),
     (re.compile(r"(?<=[0-9 ])([apAP])\. ?[mM]\.?(?![a-z])"), r"\1m"),
     (re.compile(r"^(?:negative|minus) (?=[0-9])", re.IGNORECASE), "-"),
@@ -66,7 +66,7 @@ _SYNONYMS = (
     (re.compile(r"\\(?:colon)(?![A-Za-z])|(?:\\(?:text|mathbin|mathrel) *)?\{ *: *\}"), ":"),
     (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\."), r"\\ldots "),
     (re.compile(r"\^ ?\{ ?\\circ ?\}|\^ ?\\circ(?![A-Za-z])|\\degrees?(?![A-Za-z])"), r"\\text{ degrees}"),
-    (re.compile(r"\\(?:simeq|sim|thickapprox)(?![A-Za-z])"), r"\\approx "),
+    (re.compile(r"\\(?:simeq|sim|approxeq|thickapprox)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"\\(?:bmod|pmod|mod)(?![A-Za-z])"), r"\\mod "),
     (re.compile(r"\\frac *([0-9]) *([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac *([0-9])(?= *\{)"), r"\\frac{\1}"),
@@ -76,6 +76,7 @@ _SYNONYMS = (
     (re.compile(r"\*\* *(-?[0-9]+(?:\.[0-9]+)?)"), r"^{\1}"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\^ *(-?[0-9]{2,})"), r"^{\1}"),
+    (re.compile(r"\\(exp|ln|log|sin|cos|tan) *\\\{([^{}]*)\\\}"), r"\\\1(\2)"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<![\\A-Za-z])(?:sqrt)(?= *[({0-9])"), r"\\sqrt"),
     (re.compile(r"\\sqrt *\(([^()]*)\)"), r"\\sqrt{\1}"),
@@ -110,6 +111,8 @@ def normalise(text: str) -> str:
     text = re.sub(r"(?<=[0-9]),?\\[,!](?:\\!)? ?(?=[0-9]{3}(?![0-9]))", ",", text)
     text = text.replace(r"\,", " ")
     text = _DROPPED.sub("", text)
+    text = re.sub(r"\{ ?\\(rm|bf|it|sf)(?![A-Za-z]) ?([^{}]*)\}", r"\\mathrm{\2}", text)
+    text = re.sub(r"\\(rm|bf|it|sf)(?![A-Za-z])", "", text)
     text = _REALS.sub(r"\\mathbb{R}", text)
     text = _CONSTANT.sub(r" \1", text)
     text = _OPERATOR.sub(r"\\\1 ", text)

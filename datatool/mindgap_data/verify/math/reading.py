@@ -125,12 +125,16 @@ def _unwrapped(text: str) -> str:
     return match[1].strip() if match and re.search(r"[0-9,]", match[1]) else text
 
 
+_LETTERS_SAID = re.compile(r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +only *$", re.IGNORECASE)
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
 
 
 def _read_letters(text: str) -> Letters | None:
     """Several letters of a multiple choice: "A, C", "(A) and (C)", "\\text{A C}"."""
     spelled = _TEXT_GROUP.sub(r" \1 ", text)
+    spelled = re.sub(
+        r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +only *$", "", spelled, flags=re.IGNORECASE
+    )
     parts = [part.strip() for part in re.split(r"[,;]|\\?&|\\[{}]", spelled)]
     if spelled != text:
         parts = " ".join(parts).split()

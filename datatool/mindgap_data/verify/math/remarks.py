@@ -13,20 +13,28 @@ MAX_REMARK = 200
 _CHANGES = re.compile(
     r"\b(?:or|nor|wrong|incorrect|invalid|false|mistaken?|impossible|maybe|perhaps|possibly|if|unless|times|plus|minus"
     r"|more|less|fewer|greater|least|most|hundreds?|thousands?|millions?|billions?|dozens?|half|twice|doubled?|tripled?"
-    r"|squared|cubed|percent|base|modulo|mod|per|negative of|actually|should|but|instead|rather|also|between|except"
-    r"|not(?! *(?:\$|\\\(|[-0-9])))\b|n['\u2019]t\b|[?%]",
+    r"|squared|cubed|percent|base|modulo|mod|per|negative of|cannot|never|neither|nearly|almost|up to|without"
+    r"|actually|should|but|instead|rather|also|between|except|not(?! *(?:\$|\\\(|[-0-9])))\b|n['\u2019]t\b|[?%]",
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(
-    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were)|exactly|precisely|only|just|in the ratio(?: of)?) *:? *\} *(?=.)"
+    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were) *:?|[^{}]{0,60}[A-Za-z]{3} *:|exactly|precisely|only|just"
+    r"|in the ratio(?: of)?|(?:thus|hence|so|therefore|then),?) *\} *(?=.)",
+    re.IGNORECASE,
 )
-_PLAIN_LEAD_IN = re.compile(r"(?:exactly|precisely|only|just|a total of) +(?=[-0-9\\])", re.IGNORECASE)
+_PLAIN_LEAD_IN = re.compile(
+    r"(?:(?:exactly|precisely|only|just|a total of|(?:thus|hence|so|therefore|then),?) +"
+    r"|(?:[A-Za-z]+ ){0,5}[A-Za-z]{3,} *: *)(?=[-0-9\\])",
+    re.IGNORECASE,
+)
 _CLAUSE = re.compile(
     r"(.+?)(?: *,)? *\\text *\{ *,? *"
     r"((?:as|since|because|which|so|where|when|by|due|from|after|only|for (?:all|every|any|each))\b[^{}]*)\}"
     r"(?: *[a-z])?"
 )
-_PLAIN_CLAUSE = re.compile(r"(.+?) *, *((?:as|since|because|which) [^{}]*)")
+_PLAIN_CLAUSE = re.compile(
+    r"(.+?) *, *((?:as|since|because|which) [^{}]*|\\text *\{ *(?:where|since|because|with|when)\b[^0-9]*)"
+)
 _WORD = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}|i\.e\.|(?<![\\A-Za-z])(?:by|as|we)(?![A-Za-z])")
 
 

@@ -7,12 +7,15 @@ from mindgap_data.verify.math.brackets import split
 from mindgap_data.verify.math.evaluation import approximate
 from mindgap_data.verify.math.expression import UnsupportedError, parse
 
-_BUILDER = re.compile(r"\\\{ *([a-z]) *(?:\\in *\\mathbb\{R\} *)?(?:[|:]|\\text *\{ *such that *\}) *(.+)\\\}")
+_BUILDER = re.compile(
+    r"\\\{ *([a-z]) *(?:\\in *\\mathbb\{R\} *)?(?:[|:;]|\\text *\{ *such that *\}) *((?:(?!\\\}).)+)\\\}"
+)
 _SUCH_THAT = re.compile(
     r"(?:the set of )?all (?:real )?(?:numbers|values|reals)?(?: of)? *([a-z])? *"
     r"(?:such that|with|where|for which|satisfying) *(.+)",
     re.IGNORECASE,
 )
+_ALL_REAL = re.compile(r"all (?:real )?(?:numbers |values of )?([a-z] *(?:\\ne|\\le|\\ge|<|>).+)", re.IGNORECASE)
 _EXCEPT = re.compile(
     r"(?:\\mathbb\{R\} *(?:\\setminus|\\backslash|-) *\\\{(.+)\\\}"
     r"|all (?:real )?(?:numbers|values|reals) *(?:[a-z] )?(?:except|but|other than) *(?:for )?(?:[a-z] *=)?(.+))",
@@ -31,6 +34,9 @@ def described(text: str) -> str:
     such_that = _SUCH_THAT.fullmatch(words)
     if such_that:
         return _condition(such_that[2], such_that[1] or "x")
+    real = _ALL_REAL.fullmatch(words)
+    if real:
+        return real[1]
     excepted = _EXCEPT.fullmatch(words)
     if excepted:
         return _without(split((excepted[1] or excepted[2]).strip(), re.compile(",")))

@@ -54,7 +54,7 @@ _NOT_UNITS = _words(
     "or and not squared cubed factorial minus plus over half halves quarter third thirds fourths fifths "
     "point to through between choose mod modulo divided multiplied if when unless but while however maybe "
     "nor vs versus hundreds thousands millions billions dozens hundredths tenths thousandths i pi root "
-    "sqrt then is was equals because since"
+    "sqrt then is was equals because since twice thrice double triple less fewer"
 )
 _SAYS_NOTHING = _words(
     "total in of the all more left remaining each altogether unit units a an different ways way possible "
@@ -109,7 +109,7 @@ def parse_unit(text: str) -> Unit | None:
     spelled = "\\text" in text or "\\mathrm" in text
     for pattern, replacement in _CLEAN:
         text = pattern.sub(replacement, text)
-    parenthesis = re.fullmatch(r" *\(([A-Za-z -]+)\) *", text)  # "9 (apples)"
+    parenthesis = re.fullmatch(r" *\(([A-Za-z][A-Za-z/^0-9 -]*)\) *", text)  # "9 (apples)"
     tokens = _tokens(parenthesis[1] if parenthesis else text)
     if tokens is None:
         return None
