@@ -111,6 +111,10 @@ SEVERAL_BOXES = Kind(
         "and also": lambda p: rf"We get $\boxed{{{p[0]}}}$ and also $\boxed{{{p[1]}}}$.",
         "or else": lambda p: rf"It is either $\boxed{{{p[0]}}}$ or else $\boxed{{{p[1]}}}$.",
         "qquad": lambda p: rf"\[\boxed{{{p[0]}}} \qquad \boxed{{{p[1]}}}\]",
+        "x1 and x2": lambda p: rf"$x_1 = \boxed{{{p[0]}}}$ and $x_2 = \boxed{{{p[1]}}}$",
+        "bold": lambda p: rf"**$\boxed{{{p[0]}}}$** and **$\boxed{{{p[1]}}}$**",
+        "line break": lambda p: rf"\[\boxed{{{p[0]}}} \\ \boxed{{{p[1]}}}\]",
+        "while": lambda p: rf"One is $\boxed{{{p[0]}}}$ while the other is $\boxed{{{p[1]}}}$.",
         "respectively": lambda p: rf"The values are $\boxed{{{p[0]}}}$ and $\boxed{{{p[1]}}}$, respectively.",
         "two displays": lambda p: rf"$$\boxed{{{p[0]}}}$$ and $$\boxed{{{p[1]}}}$$",
         "numbered": lambda p: f"1. $\\boxed{{{p[0]}}}$\n2. $\\boxed{{{p[1]}}}$",
@@ -135,6 +139,7 @@ LAST_BOX = Kind(
     {"number": lambda p: str(p[1])},
     {
         "hence": lambda p: rf"First, $a = \boxed{{{p[0]}}}$. Hence the total is $\boxed{{{p[1]}}}$.",
+        "giving": lambda p: rf"There are $\boxed{{{p[0]}}}$ of them, giving $\boxed{{{p[1]}}}$.",
         "finally": lambda p: rf"The side is $\boxed{{{p[0]}}}$. Finally, the area is $\boxed{{{p[1]}}}$.",
         "so": lambda p: rf"As the side is $\boxed{{{p[0]}}}$, the area is $\boxed{{{p[1]}}}$.",
         "next paragraph": lambda p: f"So we have \\boxed{{{p[0]}}} of them.\n\nIn total there are \\boxed{{{p[1]}}}.",
@@ -179,6 +184,11 @@ OPTIONS = Kind(
     },
     {
         "bold together": lambda p: f"So the answer is **({letter(p)}) {value(p)}**.",
+        "bold in brackets": lambda p: f"The answer is (**{letter(p)}**) {value(p)}.",
+        "answer is option": lambda p: f"Therefore, the correct answer is option **{letter(p)}**.",
+        "boxed option": lambda p: rf"\boxed{{\text{{Option {letter(p)}}}}}",
+        "boxed dot": lambda p: rf"$\boxed{{{letter(p)}. \ {value(p)}}}$",
+        "mathbf bracket": lambda p: rf"$\boxed{{\mathbf{{({letter(p)})}}}}$",
         "choice word": lambda p: f"The correct choice is **({letter(p)})** {value(p)}.",
         "italic": lambda p: f"The answer is *({letter(p)}) {value(p)}*.",
         "boxed whole text": lambda p: rf"\boxed{{\text{{({letter(p)}) {value(p)}}}}}",
@@ -243,6 +253,9 @@ SEVERAL_LETTERS = Kind(
                 "spaces": lambda p: rf"\text{{{' '.join(p)}}}",
                 "set": lambda p: rf"\{{{', '.join(p)}\}}",
                 "other order": lambda p: ", ".join(p[::-1]),
+                "quad": lambda p: r",\quad ".join(p),
+                "textit": lambda p: rf"\textit{{{listed(p)}}}",
+                "mathsf": lambda p: rf"\mathsf{{{chr(44).join(p)}}}",
                 "textbf each": lambda p: ", ".join(rf"\textbf{{{name}}}" for name in p),
                 "mathrm together": lambda p: rf"\mathrm{{{''.join(p)}}}",
                 "only": lambda p: rf"\text{{{listed(p)} only}}",
@@ -274,6 +287,11 @@ SENTENCES = Kind(
     {"number": str, "dollars": lambda n: rf"\${n}", "thousands": lambda n: f"{n:,}"},
     {
         "text sentence": lambda n: rf"\boxed{{\text{{The total is }} {n}}}",
+        "this gives": lambda n: rf"\boxed{{\text{{This gives }} {n}}}",
+        "amount": lambda n: rf"\boxed{{\text{{Amount}} = {n}}}",
+        "hashes pays": lambda n: f"We add them up.\n#### John pays {n} in total.",
+        "it costs": lambda n: rf"\boxed{{\text{{It costs {n}}}}}",
+        "solution is": lambda n: f"Therefore, the solution is $x = {n}$.",
         "will be": lambda n: rf"\boxed{{\text{{The price will be }} {n}}}",
         "sold": lambda n: rf"\boxed{{\text{{He sold it for {n}}}}}",
         "hashes total": lambda n: f"We add them up.\n#### Total: {n}",
@@ -306,6 +324,10 @@ REMARKS = Kind(
     {"number": str, "equation": lambda n: f"x = {n}"},
     {
         "rounded": lambda n: f"The answer is {n} (rounded to the nearest integer).",
+        "exactly behind": lambda n: rf"\boxed{{{n} \text{{ exactly}}}}",
+        "pigeonhole": lambda n: rf"\boxed{{{n} \text{{ by the pigeonhole principle}}}}",
+        "bracket text since": lambda n: rf"\boxed{{{n}\ (\text{{since }} k > 2)}}",
+        "see step": lambda n: f"The answer is **{n}** (see step 2).",
         "dash": lambda n: f"The answer is {n} -- all of them.",
         "altogether": lambda n: rf"\boxed{{{n} \text{{ (altogether)}}}}",
         "see table": lambda n: f"#### {n} (see the table above)",
@@ -334,6 +356,22 @@ REMARKS = Kind(
 def open_sentences(generator: random.Random) -> Iterator[Variant]:
     """Wrong whatever the number: nothing is settled on."""
     for name, spell in {
+        "about half": lambda n: rf"\boxed{{\text{{about half of }} {n}}}",
+        "third of": lambda n: rf"\boxed{{\text{{a third of }} {n}}}",
+        "square of": lambda n: rf"\boxed{{\text{{the square of }} {n}}}",
+        "square root": lambda n: rf"\boxed{{\text{{The answer is the square root of }} {n}}}",
+        "or so": lambda n: rf"\boxed{{{n} \text{{ or so}}}}",
+        "no more than": lambda n: rf"\boxed{{\text{{no more than }} {n}}}",
+        "would be": lambda n: rf"\boxed{{\text{{It would be }} {n} \text{{ if it rained}}}}",
+        "times as many": lambda n: rf"\boxed{{\text{{She has {n} times as many}}}}",
+        "is less than": lambda n: rf"\boxed{{\text{{The total is less than }} {n}}}",
+        "before": lambda n: rf"\boxed{{\text{{Cost: }} {n} + 3}}",
+        "each": lambda n: rf"\boxed{{\text{{The total is 7 boxes of {n}}}}}",
+        "remark double": lambda n: rf"\boxed{{{n} \text{{ (to be doubled)}}}}",
+        "undecided": lambda n: rf"$\boxed{{{n}}}$ or maybe $\boxed{{{n + 5}}}$",
+        "label range": lambda n: rf"\boxed{{\text{{Range: }} {n} - {n + 8}}}",
+        "point": lambda n: rf"\boxed{{\text{{Thus }} ({n}, 2)}}",
+        "dozens": lambda n: rf"\boxed{{{n} \text{{ dozen}}}}",
         "either": lambda n: rf"\boxed{{\text{{either }} {n} \text{{ or }} {n + 3}}}",
         "almost": lambda n: rf"\boxed{{\text{{almost }} {n}}}",
         "twice behind": lambda n: rf"\boxed{{{n} \text{{ (twice)}}}}",
@@ -417,6 +455,8 @@ MATRICES = Kind(
             "factor space": lambda p: frac(p[0]) + r" \, " + cells(p[1], "bmatrix"),
             "factor times": lambda p: frac(p[0]) + r" \cdot " + cells(p[1]),
             "negated": negated,
+        "matrix in brackets": lambda p: frac(p[0]) + r"\left[\begin{matrix}" + cells(p[1], "matrix")[14:-12] + r"\end{matrix}\right]",
+        "chain from name": lambda p: "A^{-1} = " + frac(p[0]) + cells(p[1]) + " = " + scaled(p),
         "bare matrix": lambda p: frac(p[0]) + r" \left( " + cells(p[1], "matrix") + r" \right)",
         "tfrac": lambda p: frac(p[0]).replace("frac", "tfrac") + r"\," + cells(p[1]),
         "sign above": lambda p: rf"\frac{{{p[0].numerator}}}{{{p[0].denominator}}}" + cells(p[1]),
@@ -513,6 +553,10 @@ INTERVALS = Kind(
     boxes(
         {
             "builder": lambda p: rf"\{{ x \mid {chain(p)} \}}",
+            "satisfying": lambda p: rf"\text{{all real numbers }} x \text{{ satisfying }} {chain(p)}",
+            "left right": lambda p: rf"\left{interval(p)[0]}{p[0]}, {p[1]}\right{interval(p)[-1]}",
+            "interval label": lambda p: rf"\text{{Interval: }} {interval(p)}",
+            "and in words": lambda p: f"{conjunction(p)[0]} and {conjunction(p)[1]}",
             "two conditions": lambda p: rf"\{{x : {conjunction(p)[0]}, {conjunction(p)[1]}\}}",
             "set of all": lambda p: rf"\text{{the set of all }} x \text{{ such that }} {chain(p)}",
             "y in": lambda p: rf"y \in {interval(p)}",
@@ -586,6 +630,8 @@ EXCLUDED = Kind(
     boxes(
         {
             "unequal": lambda n: rf"x \ne {n}",
+            "except text": lambda n: rf"\text{{all real numbers except {n}}}",
+            "or": lambda n: rf"x < {n} \text{{ or }} x > {n}",
             "x in setminus": lambda n: rf"x \in \mathbb{{R}} \setminus \{{{n}\}}",
             "all real x": lambda n: rf"\text{{all real }} x \neq {n}",
             "R with condition": lambda n: rf"x \in \mathbb{{R}}, x \neq {n}",
@@ -650,6 +696,9 @@ RATIOS = Kind(
             "colon command": lambda p: rf"{p[0]} \colon {p[1]}",
             "to": lambda p: rf"{p[0]} \text{{ to }} {p[1]}",
             "plain to": lambda p: f"{p[0]} to {p[1]}",
+            "ratio is": lambda p: rf"\text{{The ratio is }} {p[0]}:{p[1]}",
+            "spaced text colon": lambda p: rf"{p[0]} \text{{ : }} {p[1]}",
+            "x to y": lambda p: rf"x:y = {p[0]}:{p[1]}",
             "tfrac": lambda p: rf"\tfrac{{{p[0]}}}{{{p[1]}}}",
             "is to": lambda p: rf"{p[0]} \text{{ is to }} {p[1]}",
             "of whom": lambda p: rf"{p[0]}:{p[1]} \text{{ (boys to girls)}}",
@@ -710,6 +759,8 @@ EXPONENTIALS = Kind(
             "fraction": lambda p: rf"\frac{{{p[0]}}}{{\mathrm{{e}}^{{{p[1]}}}}}",
             "text e": lambda p: rf"\frac{{{p[0]}}}{{\text{{e}}^{{{p[1]}}}}}",
             "exp": lambda p: rf"{p[0]}\exp({-p[1]})",
+            "dfrac rm": lambda p: rf"\dfrac{{{p[0]}}}{{{{\rm e}}^{p[1]}}}",
+            "thin space": lambda p: rf"{p[0]}\,e^{{{-p[1]}}}",
             "behind": lambda p: rf"\mathrm{{e}}^{{{-p[1]}}} \cdot {p[0]}",
             "over": lambda p: rf"{p[0]} \cdot \frac{{1}}{{e^{{{p[1]}}}}}",
             "rm": lambda p: rf"{p[0]}{{\rm e}}^{{{-p[1]}}}",
@@ -801,6 +852,8 @@ APPROXIMATELY = Kind(
                 "text": lambda t: rf"\text{{approximately }} {t}",
                 "x approx": lambda t: rf"x \approx {t}",
                 "about text": lambda t: rf"\text{{about }}{t}",
+                "places": lambda t: rf"{t} \text{{ (2 d.p.)}}",
+                "value": lambda t: rf"\text{{value}} \approx {t}",
                 "approxeq": lambda t: rf"\approxeq {t}",
                 "two places": lambda t: rf"{t} \text{{ (to two decimal places)}}",
                 "text whole": lambda t: rf"\text{{approximately {t}}}",
@@ -863,6 +916,8 @@ UNITS = Kind(
             {
                 "number": lambda p: str(p[0]),
                 "text": lambda p: rf"{p[0]} \text{{ {LONG_UNITS[p[1]]}}}",
+                "wide": lambda p: rf"{p[0]}\;\mathrm{{{SHORT_UNITS[p[1]]}}}",
+                "named": lambda p: rf"\text{{Distance}} = {p[0]} \text{{ {LONG_UNITS[p[1]]}}}",
                 "mathrm": lambda p: rf"{p[0]}\ \mathrm{{{SHORT_UNITS[p[1]]}}}",
                 "frac": lambda p: f"{p[0]} {FRACTION_UNITS[p[1]]}",
                 "text power": lambda p: f"{p[0]} {POWER_UNITS[p[1]]}",
@@ -885,6 +940,7 @@ POLYNOMIALS = Kind(
     {
         "code": lambda p: f"{p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}",
         "caret": lambda p: f"{p[0]}*x^2 {p[1]:+d}*x {p[2]:+d}",
+        "spaced": lambda p: f"{p[0]} * x ** 2 {p[1]:+d} * x {p[2]:+d}",
         "tight": lambda p: f"{p[0]}*x**2{p[1]:+d}*x{p[2]:+d}",
         "products": lambda p: f"{p[0]}*x*x {p[1]:+d}*x {p[2]:+d}",
         "function": lambda p: f"f(x) = {p[0]}*x**2 {p[1]:+d}*x {p[2]:+d}",
@@ -911,6 +967,7 @@ CODE_VALUES = Kind(
         "sqrt": lambda p: f"sqrt({p[0]})/{p[1]}",
         "math": lambda p: f"math.sqrt({p[0]}) / {p[1]}",
         "np": lambda p: f"np.sqrt({p[0]})/{p[1]}",
+        "spaced": lambda p: f"sqrt( {p[0]} ) / {p[1]}",
         "numpy": lambda p: f"numpy.sqrt({p[0]}) / {p[1]}",
         "negative power": lambda p: f"sqrt({p[0]}) * {p[1]}**-1",
         "half power": lambda p: f"{p[0]}**0.5/{p[1]}",
@@ -979,6 +1036,9 @@ def unevaluated(generator: random.Random) -> Iterator[Variant]:
         "three factors": (rf"{a} \times {b} \times {c}", a * b * c),
         "brackets side by side": (f"({a})({b})", a * b),
         "money": (rf"\${a} + \${b}", a + b),
+        "parts": (f"({a} + {b}) - {c}", a + b - c),
+        "left right": (rf"\left({a} + {b}\right) \cdot {c}", (a + b) * c),
+        "dollars": (rf"{a} \cdot {b} \text{{ dollars}}", a * b),
         "sum": (f"{a} + {b}", a + b),
         "difference": (f"{a} - {b}", a - b),
         "times": (rf"{a} \times {b}", a * b),
@@ -1052,34 +1112,24 @@ def all_variants(seed: int, a_spelling: int = 2) -> list[Variant]:
 
 # kind: spellings; a line that begins with a space goes on with the one before it
 _HELD_OUT = """\
-several boxes: plain or; respectively; two displays; numbered; comma or; x in both
-last of several boxes: finally; so
-option with text: dot; choice word; italic; boxed whole text; boxed rm; answer colon bold
-several letters: semicolon; textbf each; mathrm together; only; options
-sentence: will be; sold; hashes total; comes out; thus; answer in box; bold whole
-remark: dash; altogether; see table; exact; where; minimum
-open sentence: either; almost; twice behind; sum of; minus; thousand; cannot; all but; up to; times two; remark
-  corrects; sentence with sum; less remark
-matrix with factor: bare matrix; tfrac; sign above; bracketed factor; M
-vector with factor: dot
-set-builder: two conditions; set of all; y in; land; turned; such that inside; vert; semicolon
-set-builder of a ray: plus infinity; builder colon
-all but one number: x in setminus; all real x; R with condition
-set-builder of a union: union of builders; comma or
-ratio: tfrac; is to; of whom; named in text
-ratio of three: colon command
-upright e: behind; over; rm; exp braces
-upright i: operatorname; i first
-upright functions: log e; cdot
-approximately: unicode; around; approxeq; two places; text whole
-approximately a root: more digits
-units: tight text; bracketed
-code notation of a polynomial: tight; products; cdots
-code notation of a value: numpy; negative power
-code notation of pi: front
-code notation of a list: semicolons
-unevaluated: bracketed fraction; less product; three factors; brackets side by side; money
-evaluated: negative power; root of a fraction; e notation
+several boxes: x1 and x2; bold; line break; while
+last of several boxes: giving
+option with text: bold in brackets; answer is option; boxed option; boxed dot; mathbf bracket
+several letters: quad; textit; mathsf
+sentence: this gives; amount; hashes pays; it costs; solution is
+remark: exactly behind; pigeonhole; bracket text since; see step
+open sentence: about half; third of; square of; square root; or so; no more than; would be; times as many; is less
+  than; before; each; remark double; undecided; label range; point; dozens
+matrix with factor: matrix in brackets; chain from name
+set-builder: satisfying; left right; interval label; and in words
+all but one number: except text; or
+ratio: ratio is; spaced text colon; x to y
+upright e: dfrac rm; thin space
+approximately: places; value
+units: wide; named
+code notation of a polynomial: spaced
+code notation of a value: spaced
+unevaluated: parts; left right; dollars
 """
 HELD_OUT = frozenset(
     (kind, spelling.strip())
