@@ -455,7 +455,7 @@ MATRICES = Kind(
             "factor space": lambda p: frac(p[0]) + r" \, " + cells(p[1], "bmatrix"),
             "factor times": lambda p: frac(p[0]) + r" \cdot " + cells(p[1]),
             "negated": negated,
-        "matrix in brackets": lambda p: frac(p[0]) + r"\left[\begin{matrix}" + cells(p[1], "matrix")[14:-12] + r"\end{matrix}\right]",
+        "matrix in brackets": lambda p: frac(p[0]) + r"\left[" + cells(p[1], "matrix") + r"\right]",
         "chain from name": lambda p: "A^{-1} = " + frac(p[0]) + cells(p[1]) + " = " + scaled(p),
         "bare matrix": lambda p: frac(p[0]) + r" \left( " + cells(p[1], "matrix") + r" \right)",
         "tfrac": lambda p: frac(p[0]).replace("frac", "tfrac") + r"\," + cells(p[1]),
