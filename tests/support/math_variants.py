@@ -2,8 +2,8 @@ r"""Variants of the answers that the mathematics verifier used to refuse, and of
 
 Each kind of answer has parameters drawn at random, several spellings of one value, and parameters of other
 values. A pair is right exactly when both sides are spelled from the same parameters, so no label comes from
-a verifier. Spellings named in ``HELD_OUT`` make up the held-out half: whatever a pair uses one of them for.
-They were written before the verifier was corrected with the others, and not looked at while it was.
+a verifier. The spellings were written in three batches. Each batch was judged once, before the verifier was
+corrected for it; ``HELD_OUT`` names the last one. docs/verifiers.md has the figures.
 """
 
 import random

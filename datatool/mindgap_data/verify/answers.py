@@ -25,9 +25,9 @@ _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 # Between two boxes: what only spaces them, what says they are a list, and what may be said between them.
 _SPACING = re.compile(r"\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s|\\[,;:! ()\[\]]|\\q?quad(?![A-Za-z])|\\\\|[\s$~().]")
-_WIDE = re.compile(r"\\q?quad(?![A-Za-z])|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
+_WIDE = re.compile(r"\\\\|\\q?quad(?![A-Za-z])|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
 _JOINED = re.compile(
-    r"[,;&]?(?:\\?&)? ?(?:and|or)? ?(?:as well as|along with|together with"
+    r"[,;&]?(?:\\?&)? ?(?:and|or|while)? ?(?:as well as|along with|together with"
     r"|also|else|(?:the )?(?:other|second|third)(?: one| root| solution| value)?(?: is)?)?"
     r" ?(?:[a-z](?:_\{?[a-z0-9]\}?)? ?(?:=|is))?"
 )
@@ -184,7 +184,7 @@ def _is_joint(between: str) -> bool:
     """Whether what stands between two boxes makes one list of them: "and", a comma, a wide space, bullets."""
     plain = re.sub(r"\\text *\{([^{}]*)\}", r" \1 ", between)
     said = " ".join(_SPACING.sub(" ", plain).split()).lower()
-    joined = re.match("[,;&]|and|or|as|along|together", said) or _WIDE.search(between)
+    joined = re.match("[,;&]|and|or|while|as|along|together", said) or _WIDE.search(between)
     return bool(joined and _JOINED.fullmatch(said))
 
 

@@ -18,8 +18,8 @@ _CHANGES = re.compile(
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(
-    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were) *:?|[^{}]{0,60}[A-Za-z]{3} *:|exactly|precisely|only|just"
-    r"|in the ratio(?: of)?|(?:thus|hence|so|therefore|then),?) *\} *(?=.)",
+    r"\\text *\{([^{}]{1,120}\b(?:is|are|equals|be|was|were|gives|yields|makes) *:?|[^{}]{0,60}[A-Za-z]{3} *:"
+    r"|exactly|precisely|only|just|in the ratio(?: of)?|(?:thus|hence|so|therefore|then),?) *\} *(?=.)",
     re.IGNORECASE,
 )
 _PLAIN_LEAD_IN = re.compile(
@@ -35,7 +35,7 @@ _CLAUSE = re.compile(
 _PLAIN_CLAUSE = re.compile(
     r"(.+?) *, *((?:as|since|because|which) [^{}]*|\\text *\{ *(?:where|since|because|with|when)\b[^0-9]*)"
 )
-_WORD = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}|i\.e\.|(?<![\\A-Za-z])(?:by|as|we)(?![A-Za-z])")
+_WORD = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}|i\.e\.|[ds]\.[pf]\.|(?<![\\A-Za-z])(?:by|as|we)(?![A-Za-z])")
 
 
 def spellings(text: str) -> list[str]:
@@ -76,7 +76,7 @@ def _without_brackets(text: str) -> str:
     spaced = before != before.rstrip() or len(before) < at
     if depth or not spaced or not before.strip() or len(remark) > MAX_REMARK or remark.startswith(("in ", "and ")):
         return text
-    if not _WORD.search(remark) or _CHANGES.search(remark) or not re.match(r"[A-Za-z]|\\text|\}", remark):
+    if not _WORD.search(remark) or _CHANGES.search(remark) or not re.match(r"[A-Za-z]|\\text|\}|[0-9]+ [ds]\.", remark):
         return text
     # "9 (apples)": the remark is the unit.
     is_unit = closed[1].endswith(")") and parse_unit(" " + remark) is not None
