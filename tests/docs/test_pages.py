@@ -3,13 +3,17 @@
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from mindgap_data.commands import SECTIONS, main
+from mindgap_data.rows.shapes import FORMATS
+from mindgap_data.verify.load import BUILT_IN
+from mindgap_loss.options import Preset
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -144,6 +148,16 @@ def test_commands_a_message_names_parse() -> None:
     named = re.findall(r"`mindgap-data ([a-z]+)", texts)
     assert named != []
     assert set(named) - set(COMMANDS) == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("verifiers", BUILT_IN), ("input", FORMATS), ("loss", get_args(Preset))],
+    ids=lambda value: str(value)[:9],
+)
+def test_page_lists_every_choice(page: str, names: Iterable[str]) -> None:
+    rows = re.findall(r"^\|.*", (ROOT / f"docs/{page}.md").read_text(), flags=re.MULTILINE)
+    assert [name for name in names if not any(f"| `{name}` |" in row for row in rows)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
