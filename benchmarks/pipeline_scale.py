@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.engines import Completion, Draw, Request, Result, Sampling, Scores
+from mindgap_data.engines import Completion, Draw, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.open import EngineSettings, Policy
 from mindgap_data.policy.models import ModelSpec
 from mindgap_data.record import TIERS
@@ -55,7 +56,9 @@ class Letters:
 class StubEngine:
     """Answers every draw with a right answer and every score with zeros, at once."""
 
-    name, max_context, capacity, sampling = "stub", 4096, 256, Sampling()
+    name, max_context, slots, capacity, sampling = "stub", 4096, 128, 256, Sampling()
+    exact = False
+    occupancy: float | None = None
     revision: str | None = None
     dtype: str | None = None
 
@@ -72,19 +75,23 @@ class StubEngine:
         """All of them."""
         return list(pending)
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         """Answer them."""
         ids = (ord("4"), ord("2"), 0)
         for request in requests:
             if isinstance(request, Draw):
                 self._ready.append((request, Completion(ids, (-0.5, -0.5, -0.5), "stop")))
-            else:
+            elif isinstance(request, Score):
                 self._ready.append((request, Scores((-0.5,) * len(request.response_ids))))
 
-    def collect(self) -> list[tuple[Request, Result]]:
+    def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
         """The answers."""
         ready, self._ready = self._ready, []
         return ready
+
+    def cancel(self, keys: Collection[str]) -> int:
+        """Too late for any."""
+        return 0
 
     def close(self) -> None:
         """Nothing to free."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mindgap_data.engines import Request, Sampling
+from mindgap_data.engines import Recalled, Request, Sampling
 from mindgap_data.engines.open import EngineSettings, Policy
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_tokenizer
@@ -30,9 +30,9 @@ PROBLEMS = Path(__file__).parents[1] / "recipes/data/word_problems.jsonl"
 class RecordingEngine(TransformersEngine):
     """The engine, keeping every batch it was given."""
 
-    batches: list[list[Request]]
+    batches: list[list[Request | Recalled]]
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         """Keep the batch and take it."""
         self.batches.append(list(requests))
         super().submit(requests)

@@ -1,9 +1,10 @@
 """A tokenizer of single characters and an engine that answers at once, for tests of what stands around them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from mindgap_data.engines import Completion, Draw, Request, Result, Sampling, Score, Scores
+from mindgap_data.engines import Completion, Draw, Recalled, Request, Result, Sampling, Score, Scores
 
 END = 0
 
@@ -31,7 +32,9 @@ class Characters:
 class InstantEngine:
     """Answers a draw with what ``answer`` says of its prompt, and a score with -0.5 a token."""
 
-    name, max_context, capacity = "instant", 4096, 8
+    name, max_context, slots, capacity = "instant", 4096, 4, 8
+    exact = False
+    occupancy: float | None = None
     revision: str | None = None
     dtype: str | None = None
 
@@ -49,7 +52,7 @@ class InstantEngine:
     def pick(self, pending: Sequence[Request]) -> list[Request]:
         return list(pending[: self.capacity])
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         for request in requests:
             if isinstance(request, Draw):
                 self.drawn += 1
@@ -58,8 +61,11 @@ class InstantEngine:
             elif isinstance(request, Score):
                 self._ready.append((request, Scores((-0.5,) * len(request.response_ids))))
 
-    def collect(self) -> list[tuple[Request, Result]]:
+    def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
         ready, self._ready = self._ready, []
         return ready
+
+    def cancel(self, keys: Collection[str]) -> int:
+        return 0
 
     def close(self) -> None: ...

@@ -1,6 +1,7 @@
 """Engines: what draws completions with ids and log-probs, and scores given ids. One small interface."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -36,6 +37,14 @@ class Draw:
     prompt_ids: tuple[int, ...]
     seed: int  # of this draw alone, in [0, 2**31)
     max_tokens: int
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A draw that an earlier run made: it only takes its place, so that those beside it are drawn as they were."""
+
+    draw: Draw
+    tokens: int  # that were drawn
 
 
 @dataclass(frozen=True)
@@ -76,22 +85,24 @@ class Failure:
 
 
 Request = Draw | Score
-Result = Completion | Scores | Failure
+Result = Completion | Scores | Failure | Recalled
 
 
 class Engine(Protocol):
     """Draws and scores. A fault of one request is a Failure; a fault of the engine is a UserError.
 
     The scheduler keeps a list of pending requests and loops: ``pick`` (which to start now),
-    ``submit`` them, ``collect`` whatever is finished. An engine that works in whole batches runs its
-    batch inside ``collect`` and returns all of it, so its batches depend on input and seed alone.
+    ``submit`` them, ``collect`` whatever is finished.
     """
 
     name: str  # "transformers", "vllm", "openai"
     tokenizer: ChatTokenizer
     sampling: Sampling
     max_context: int  # prompt + response, tokens
+    slots: int  # draws that run side by side
     capacity: int  # requests the scheduler should keep pending or in flight
+    exact: bool  # a result follows from the order of submissions alone, bit by bit; such an engine takes Recalled
+    occupancy: float | None  # share of the slots in use until nothing waited for one; None where that is not known
     revision: str | None  # of the weights, for provenance
     dtype: str | None  # for provenance
 
@@ -102,11 +113,25 @@ class Engine(Protocol):
     def pick(self, pending: Sequence[Request]) -> list[Request]:
         """Which of the pending requests (oldest first) to start now; pure, may be empty when full."""
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         """Start these requests."""
 
-    def collect(self) -> list[tuple[Request, Result]]:
-        """Wait until something is finished; return all that is. Raises UserError when the engine is dead."""
+    def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
+        """Work until something is finished; return all that is.
+
+        Args:
+            checks: verdicts that may bring more work: an engine with free slots does not make them wait. An
+                exact engine returns after a few steps of its own, any other one as soon as one is there.
+
+        Raises:
+            UserError: the engine is dead.
+        """
+
+    def cancel(self, keys: Collection[str]) -> int:
+        """Give up these draws, of which no result is wanted any more; returns how many tokens they are known to have.
+
+        A draw that is finished already may still be returned by :meth:`collect`.
+        """
 
     def close(self) -> None:
         """Free the model or connections."""

@@ -6,14 +6,15 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import count
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Sampling, Score, Scores
+from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, resolve_model_path, weights_revision
@@ -31,6 +32,8 @@ class VllmEngine(Engine):
     """
 
     name = "vllm"
+    exact = False
+    occupancy: float | None = None
     revision: str | None
     dtype: str | None
 
@@ -78,7 +81,8 @@ class VllmEngine(Engine):
         # vLLM wants room for one generated token even where it only scores.
         longest = config.max_model_len - 1
         self.max_context = min(max_context or longest, longest)
-        self.capacity = 2 * self._engine.vllm_config.scheduler_config.max_num_seqs
+        self.slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        self.capacity = 2 * self.slots
         self.revision = weights_revision(ModelSpec(model=model), SimpleNamespace(config=config.hf_config))
         self.dtype = str(config.dtype).removeprefix("torch.")
 
@@ -98,9 +102,10 @@ class VllmEngine(Engine):
             return [] if self.in_flight else list(scores[:room])
         return list(draws[:room])
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         """Hand the requests to vLLM; one it refuses comes back from :meth:`collect` as a Failure."""
         for request in requests:
+            assert not isinstance(request, Recalled), "only an exact engine takes these"
             number = str(next(self._numbers))
             ids = request.prompt_ids + (request.response_ids if isinstance(request, Score) else ())
             if len(ids) + isinstance(request, Draw) > self.max_context:
@@ -112,8 +117,8 @@ class VllmEngine(Engine):
             else:
                 self._start_request(number, request, ids)
 
-    def collect(self) -> list[tuple[Request, Result]]:
-        """Step vLLM until some requests are finished, and return those."""
+    def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
+        """Step vLLM until some requests are finished or a check is, and return the requests."""
         finished, self._failed = self._failed, []
         while not finished and (self._requests or self._alone):
             if not self._requests:
@@ -129,9 +134,21 @@ class VllmEngine(Engine):
             for output in outputs:
                 if output.finished:
                     # vLLM may append a random suffix to the number it was given, never change what is before it.
-                    request = self._requests.pop(output.request_id.partition("-")[0])
-                    finished.append((request, _result(request, output)))
+                    request = self._requests.pop(output.request_id.partition("-")[0], None)
+                    if request is not None:  # not aborted meanwhile
+                        finished.append((request, _result(request, output)))
+            if any(check.done() for check in checks):
+                break
         return finished
+
+    def cancel(self, keys: Collection[str]) -> int:
+        """Abort them; vLLM does not say how far they were."""
+        numbers = [number for number, request in self._requests.items() if request.key in keys]
+        if numbers:
+            self._engine.abort_request(numbers)
+        for number in numbers:
+            del self._requests[number]
+        return 0
 
     def _start_request(self, number: str, request: Request, ids: tuple[int, ...]) -> None:
         prompt = {"type": "token", "prompt_token_ids": list(ids)}

@@ -1,11 +1,11 @@
 """The openai engine: draws and scores on any OpenAI-compatible server that returns log-probs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Sampling, Score, Scores
+from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.server.client import Choice, RequestRefusedError, Server
 from mindgap_data.engines.server.probe import Abilities, probe, score_body, score_logprobs
 from mindgap_data.engines.server.token_recovery import TokenRecovery
@@ -25,6 +25,8 @@ class OpenAIEngine(Engine):
     """Sends rendered prompts to ``/completions``; what the server can do is found out once, when it opens."""
 
     name = "openai"
+    exact = False
+    occupancy: float | None = None
     revision: str | None = None  # a server does not say
     dtype: str | None = None
 
@@ -61,7 +63,7 @@ class OpenAIEngine(Engine):
         """
         self.tokenizer = tokenizer
         self.sampling = sampling
-        self.concurrency = concurrency
+        self.slots = concurrency
         self.capacity = 2 * concurrency
         extra = dict(engine_args)
         served = str(extra.pop("model", model))
@@ -92,16 +94,17 @@ class OpenAIEngine(Engine):
         return len(self._flying) + len(self._failed)
 
     def pick(self, pending: Sequence[Request]) -> list[Request]:
-        """The oldest ones, until ``concurrency`` are in flight."""
-        return list(pending[: max(0, self.concurrency - self.in_flight)])
+        """The oldest ones, until all slots are taken."""
+        return list(pending[: max(0, self.slots - self.in_flight)])
 
-    def submit(self, requests: Sequence[Request]) -> None:
+    def submit(self, requests: Sequence[Request | Recalled]) -> None:
         """Send the requests.
 
         Raises:
             UserError: a score is asked for and the server gives none.
         """
         for request in requests:
+            assert not isinstance(request, Recalled), "only an exact engine takes these"
             if isinstance(request, Score):
                 ids, room = request.prompt_ids + request.response_ids, 0
                 body = score_body(ids, self._abilities)
@@ -114,16 +117,23 @@ class OpenAIEngine(Engine):
             else:
                 self._flying[self._server.start(body)] = request
 
-    def collect(self) -> list[tuple[Request, Result]]:
-        """Wait until some answers are in, and return those."""
+    def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
+        """Wait until some answers are in or a check is done, and return the answers."""
         finished, self._failed = self._failed, []
         if finished or not self._flying:
             return finished
-        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-        for future in done:
+        done, _ = wait([*self._flying, *checks], return_when=FIRST_COMPLETED)
+        for future in done & self._flying.keys():
             request = self._flying.pop(future)
             finished.append((request, self._result(request, future)))
         return finished
+
+    def cancel(self, keys: Collection[str]) -> int:
+        """Close their connections, at which servers stop drawing; they do not say how far they were."""
+        for future in [future for future, request in self._flying.items() if request.key in keys]:
+            del self._flying[future]
+            future.cancel()
+        return 0
 
     def close(self) -> None:
         """Drop the connections."""
