@@ -12,7 +12,8 @@ from mindgap_data.evaluation.metrics import Drawn, ProblemResult, answer_vote, a
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult
-from mindgap_data.run.scheduler import Attempt, Outcome, Steps, Task, draw
+from mindgap_data.run.outcomes import Attempt, Outcome
+from mindgap_data.run.scheduler import Steps, Task, draw
 
 
 @dataclass(frozen=True)

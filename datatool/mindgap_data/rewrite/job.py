@@ -20,7 +20,8 @@ from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import RecordWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult, per_row
 from mindgap_data.run.keyindex import KeyIndex
-from mindgap_data.run.scheduler import Attempt, Steps, Task
+from mindgap_data.run.outcomes import Attempt
+from mindgap_data.run.scheduler import Steps, Task
 from mindgap_data.verify.settings import VerifierSettings
 
 

@@ -13,7 +13,8 @@ from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_over
 from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
-from mindgap_data.run.scheduler import Attempt, Outcome, Steps, draw
+from mindgap_data.run.outcomes import Attempt, Outcome
+from mindgap_data.run.scheduler import Ask, Steps, draw
 from mindgap_data.verify.load import load_verifier, verifier_kind
 
 Picker = Literal["first", "grape", "shortest"]
@@ -78,7 +79,7 @@ def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
 
 def _stage(
     problem: Problem, stage: Stage, plain: tuple[int, ...], plan: Plan
-) -> Generator[Sequence[Request], Sequence[Outcome], tuple[Response | None, StageCounts]]:
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[Response | None, StageCounts]]:
     """Draw up to the cap; return the picked response, if any is correct, and the counts."""
     counts = StageCounts(**dict.fromkeys(COUNTED, 0))
     prompt = plain
@@ -92,10 +93,10 @@ def _stage(
         return None, counts
     # The first correct draw of an i.i.d. sequence has the law of a uniform pick among the correct ones.
     at_once = 1 if plan.options.picker == "first" else plan.options.samples
+    draws = [draw(f"{problem.id}/{stage}/{n}", prompt, plan.options.seed, room) for n in range(plan.options.samples)]
     correct: list[Attempt] = []
     for start in range(0, plan.options.samples, at_once):
-        numbers = range(start, start + at_once)
-        outcomes = yield [draw(f"{problem.id}/{stage}/{n}", prompt, plan.options.seed, room) for n in numbers]
+        outcomes = yield Ask(draws[start : start + at_once], later=draws[start + at_once :])
         attempts = [outcome for outcome in outcomes if isinstance(outcome, Attempt)]
         if lost := len(outcomes) - len(attempts):
             counts.unserved += lost
@@ -119,7 +120,7 @@ def _count(attempt: Attempt, stage: Stage, counts: StageCounts) -> str:
 
 def _pick(
     correct: list[Attempt], stage: Stage, problem: Problem, plain: tuple[int, ...], plan: Plan
-) -> Generator[Sequence[Request], Sequence[Outcome], Response]:
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], Response]:
     """The chosen one of the correct attempts, by the picker."""
     # Drawn from the plain prompt and the model's own distribution, the behaviour log-probs are the policy's.
     known = stage == "self" and plan.sampling.is_model_distribution
@@ -158,7 +159,7 @@ def _unserved(counts: Mapping[Stage, StageCounts]) -> str:
 
 def _score(
     problem: Problem, chosen: Response, prompt: tuple[int, ...], demonstration: tuple[int, ...], plan: Plan
-) -> Generator[Sequence[Request], Sequence[Outcome], tuple[Response, tuple[float, ...] | None]]:
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[Response, tuple[float, ...] | None]]:
     """Policy log-probs of the chosen response, and of the expert's where wanted and it fits."""
     wanted: dict[str, tuple[int, ...]] = {}
     if chosen.policy is None:

@@ -15,17 +15,9 @@ from mindgap_data.errors import UserError
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import AtomicWriter, JsonlWriter
 from mindgap_data.run.journal import Journal
+from mindgap_data.run.outcomes import Attempt, Meter, Outcome, decode_outcome, encode_outcome
 from mindgap_data.run.progress import RunProgress
-from mindgap_data.run.scheduler import (
-    Attempt,
-    Meter,
-    Outcome,
-    Scheduler,
-    Steps,
-    Task,
-    decode_outcome,
-    encode_outcome,
-)
+from mindgap_data.run.scheduler import Scheduler, Steps, Task
 from mindgap_data.verify.pool import VerifierPool
 
 T = TypeVar("T")

@@ -59,8 +59,12 @@ class Journal(Generic[Outcome]):
         if restart:
             self._file.truncate(0)  # only now that the lock is ours
         self._read_group = lru_cache(maxsize=64)(self._read_group_at)
-        if not self._resume(settings):
-            self._append({"journal": 1, "settings": dict(settings)})
+        try:
+            if not self._resume(settings):
+                self._append({"journal": 1, "settings": dict(settings)})
+        except BaseException:
+            self.close()  # and with it the lock
+            raise
 
     def __enter__(self) -> "Journal[Outcome]":
         return self

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mindgap_data.run.scheduler import Meter
+from mindgap_data.run.outcomes import Meter
 
 PLAIN_SECONDS = 15.0
 

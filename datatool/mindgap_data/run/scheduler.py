@@ -1,18 +1,19 @@
-"""Runs many small per-row procedures over one engine, keeping its batches full, with a journal for reruns.
+"""Runs many small per-row procedures over one engine, keeping its slots full, with a journal for reruns.
 
-A procedure is a generator: it yields lists of requests, is sent their outcomes, and returns the row's
-result. Draws come back checked. No row waits for another: whatever is pending shares the engine.
+A procedure is a generator: it yields requests, is sent their outcomes, and returns the row's result.
+Draws come back checked. No row waits for another: whatever is pending shares the engine.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-from mindgap_data.engines import Completion, Draw, Engine, Failure, Request, Result, Scores
+from mindgap_data.engines import Completion, Draw, Engine, Recalled, Request, Result
 from mindgap_data.run.journal import Journal
+from mindgap_data.run.outcomes import Attempt, Dropped, Meter, Outcome
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.pool import VerifierPool
 
@@ -20,25 +21,18 @@ T = TypeVar("T")
 
 # Rows admitted and not yet written, per request the engine wants: bounds what waits behind a slow row.
 OPEN_ROWS_PER_SLOT = 64
+NEVER = 2**62  # tokens of a recalled draw that was given up before it ended
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A draw that has been checked. ``text`` ends before the end-of-turn token."""
+class Ask:
+    """What a task waits for, and what it will ask for next unless the outcome decides."""
 
-    verdict: Literal["correct", "wrong", "no_answer", "checker_error", "truncated"]
-    tokens: int  # how many were drawn
-    text: str
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-
-    def without_body(self) -> "Attempt":
-        """The verdict and the cost alone."""
-        return replace(self, text="", token_ids=(), logprobs=())
+    requests: Sequence[Request]
+    later: Sequence[Draw] = ()  # in order; started ahead where slots are free
 
 
-Outcome = Attempt | Scores | Failure
-Steps = Generator[Sequence[Request], Sequence[Outcome], T]
+Steps = Generator[Sequence[Request] | Ask, Sequence[Outcome], T]
 
 
 @dataclass(frozen=True)
@@ -51,65 +45,37 @@ class Task(Generic[T]):
 
 
 @dataclass
-class Meter:
-    """What has happened so far, for the progress line and the summary; earlier runs' share included."""
-
-    draws: int = 0
-    drawn_tokens: int = 0
-    scored_tokens: int = 0
-    recalled: int = 0  # requests answered from the journal
-    recalled_tokens: int = 0  # tokens of those, drawn or scored
-
-    def count(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        if isinstance(outcome, Attempt):
-            self.draws += 1
-            self.drawn_tokens += outcome.tokens
-        elif isinstance(outcome, Scores):
-            self.scored_tokens += len(outcome.logprobs)
-
-    @property
-    def fresh_tokens(self) -> int:
-        """Tokens drawn and scored by this run, not recalled."""
-        return self.drawn_tokens + self.scored_tokens - self.recalled_tokens
-
-
-def encode_outcome(outcome: Outcome) -> Any:
-    """An outcome as JSON, for the journal."""
-    match outcome:
-        case Attempt():
-            return ["a", outcome.verdict, outcome.tokens, outcome.text, outcome.token_ids, outcome.logprobs]
-        case Scores():
-            return ["s", outcome.logprobs]
-        case Failure():
-            return ["f", outcome.reason]
-
-
-def decode_outcome(value: Any) -> Outcome:
-    """The inverse of :func:`encode_outcome`."""
-    match value:
-        case ["a", verdict, tokens, text, ids, logprobs]:
-            return Attempt(verdict, tokens, text, tuple(ids), tuple(logprobs))
-        case ["s", logprobs]:
-            return Scores(tuple(logprobs))
-        case ["f", reason]:
-            return Failure(reason)
-    raise ValueError(f"not a journalled outcome: {value!r:.80}")
-
-
-@dataclass
 class _Open(Generic[T]):
     """A row on its way: the outcomes it still waits for, and its result once it has one."""
 
     task: Task[T]
     missing: int = 0
     keys: tuple[str, ...] = ()
+    later: tuple[Draw, ...] = ()  # that may still be started ahead
+    next: str | None = None  # key of the draw that comes next unless the present one decides
+    ahead: dict[str, Outcome | None] = field(default_factory=dict)  # started early, with its outcome once known
     result: T | None = None
     done: bool = False
 
 
+@dataclass
+class _Check:
+    """A finished draw on its way to its task."""
+
+    tokens: int
+    turn: int  # in which it finished
+    completion: Completion | None = None  # None: its outcome is recalled
+    verdict: Future[Verdict] | None = None
+    outcome: Outcome | None = None
+
+
 class Scheduler(Generic[T]):
-    """Feeds an engine from many tasks and gives their results in the order of the tasks."""
+    """Feeds an engine from many tasks and gives their results in the order of the tasks.
+
+    Over an exact engine everything that decides its next step happens in an order that follows from the
+    requests alone: outcomes are given to tasks in the order in which the draws finished, never in that in
+    which verdicts happen to come. Over any other engine a verdict is given to its task as soon as it is there.
+    """
 
     def __init__(
         self,
@@ -126,14 +92,19 @@ class Scheduler(Generic[T]):
             journal: remembers outcomes for a rerun.
             keep: what of an attempt is journalled and given to the task (drop what it will not use).
         """
-        self.meter = Meter()
+        self.meter = Meter(slots=engine.slots)
         self._engine, self._verifier, self._journal, self._keep = engine, verifier, journal, keep
         self._pending: list[Request] = []
         self._owner: dict[str, _Open[T]] = {}
         self._starts = count()
         self._started: dict[str, int] = {}  # the place of each request in the order of starting
         self._outcomes: dict[str, Outcome] = {}
-        self._checking: dict[Future[Verdict], tuple[Request, Completion]] = {}
+        self._checks: dict[str, _Check] = {}  # in the order in which the draws finished
+        self._recalled: dict[str, Outcome] = {}  # of draws that take their place in an exact engine
+        self._old: set[str] = set()  # recalled and not yet counted
+        self._hinting: dict[int, _Open[T]] = {}  # rows that may start draws ahead
+        self._decided = self._went_on = 0  # asks with a later draw that were answered; that asked for it then
+        self._turn = 0
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
         """Results in the order of ``tasks``, which are taken as the engine has room.
@@ -144,8 +115,8 @@ class Scheduler(Generic[T]):
         window: deque[_Open[T]] = deque()
         source = iter(tasks)
         exhausted = False
-        limit = OPEN_ROWS_PER_SLOT * self._engine.capacity
         while True:
+            limit = OPEN_ROWS_PER_SLOT * self._engine.capacity
             while not exhausted and self._hungry() and len(window) < limit:
                 task = next(source, None)
                 if task is None:
@@ -159,78 +130,213 @@ class Scheduler(Generic[T]):
                 return
             if self._hungry() and not exhausted and len(window) < limit:
                 continue
+            self._start_ahead()
             self._work()
 
     def _hungry(self) -> bool:
-        return len(self._pending) + self._engine.in_flight + len(self._checking) < self._engine.capacity
+        return len(self._pending) + self._engine.in_flight + len(self._checks) < self._engine.capacity
+
+    def _free_slots(self) -> int:
+        """Slots that nothing pending is going to take."""
+        waiting = sum(isinstance(request, Draw) for request in self._pending)
+        return self._engine.slots - self._engine.in_flight - waiting
 
     def _advance(self, opened: _Open[T], outcomes: Sequence[Outcome] | None) -> None:
         """Run a task until it waits for the engine or is done."""
-        try:
-            requests = opened.task.steps.send(outcomes)  # type: ignore[arg-type]
-        except StopIteration as stop:
-            opened.result, opened.done = stop.value, True
+        while True:
+            try:
+                asked = opened.task.steps.send(outcomes)  # type: ignore[arg-type]
+            except StopIteration as stop:
+                opened.result, opened.done = stop.value, True
+                self.meter.rows += 1
+                asked = Ask(())
+            ask = asked if isinstance(asked, Ask) else Ask(asked)
+            wanted = {request.key for request in [*ask.requests, *ask.later]}
+            if opened.next is not None:
+                self._decided += 1
+                self._went_on += opened.next in wanted
+            opened.next = ask.later[0].key if ask.later else None
+            self._give_up(opened, wanted)
+            opened.keys = tuple(request.key for request in ask.requests)
+            opened.later = tuple(one for one in ask.later if one.key not in opened.ahead)
+            opened.missing = 0
+            for request in ask.requests:
+                self._request(opened, request)
+            if opened.later and not opened.done:
+                self._hinting[id(opened)] = opened
+            else:
+                self._hinting.pop(id(opened), None)
+            if opened.missing or opened.done:
+                return
+            outcomes = [self._outcomes.pop(key) for key in opened.keys]
+
+    def _request(self, opened: _Open[T], request: Request) -> None:
+        """Ask the engine for ``request``, unless it was started ahead."""
+        key = request.key
+        if key in opened.ahead:
+            outcome, check = opened.ahead.pop(key), self._checks.get(key)
+            known = outcome or self._recalled.get(key) or (check and check.outcome)
+            if not isinstance(known, Dropped):
+                if outcome is None:
+                    opened.missing += 1
+                else:
+                    self._give(opened, key, outcome)
+                return
+            # A rerun with other slots than the run it continues needs what that one could do without.
+            self._engine.cancel([key])
+            self._recalled.pop(key, None)
+            self._checks.pop(key, None)
+            self._old.discard(key)
+        opened.missing += 1
+        self._owner[key] = opened
+        self._pending.append(request)
+
+    def _start_ahead(self) -> None:
+        """Where slots are free, begin draws that are more likely needed than not: fewest begun first, then oldest."""
+        free = self._free_slots() if self._hinting else 0
+        if free <= 0:
             return
-        opened.keys = tuple(request.key for request in requests)
-        opened.missing = len(requests)
-        for request in requests:
-            self._owner[request.key] = opened
-            self._pending.append(request)
+        needed = (self._went_on + 1) / (self._decided + 2)  # by what earlier draws came to
+        rows = [
+            opened
+            for opened in self._hinting.values()
+            if needed ** (len(opened.ahead) + 1) >= 0.5 and not all(key in self._checks for key in opened.keys)
+        ]
+        for opened in sorted(rows, key=lambda one: len(one.ahead))[:free]:
+            ahead, *later = opened.later
+            opened.ahead[ahead.key] = None
+            opened.later = tuple(later)
+            self._owner[ahead.key] = opened
+            self._pending.append(ahead)
+            if not later:
+                del self._hinting[id(opened)]
+
+    def _give_up(self, opened: _Open[T], wanted: Collection[str]) -> None:
+        """Drop what was started ahead and is not wanted any more."""
+        unwanted = [key for key in opened.ahead if key not in wanted]
+        if not unwanted:
+            return
+        self._pending = [request for request in self._pending if request.key not in unwanted]
+        dropped: dict[str, Outcome] = {}
+        self.meter.ahead_tokens += self._engine.cancel(unwanted)
+        for key in unwanted:
+            outcome, check = opened.ahead.pop(key), self._checks.pop(key, None)
+            recalled = self._recalled.pop(key, None) or (check and check.outcome)
+            started = self._started.pop(key, None) is not None
+            self._owner.pop(key, None)
+            self._old.discard(key)
+            if outcome is not None or started:
+                self.meter.ahead_draws += 1
+                self.meter.ahead_tokens += _tokens(outcome) if outcome else check.tokens if check else 0
+            if started and outcome is None and recalled is None:
+                dropped[key] = Dropped(check.tokens if check else None)
+        self._record(dropped)
 
     def _work(self) -> None:
-        """Start what can start, and deliver one group of finished requests."""
-        recalled: dict[str, Outcome] = {}
-        if batch := self._engine.pick(self._pending):
-            chosen = {request.key for request in batch}
-            self._started.update((request.key, next(self._starts)) for request in batch)
-            self._pending = [request for request in self._pending if request.key not in chosen]
-            if self._journal is not None:
-                recalled = {
-                    request.key: outcome
-                    for request in batch
-                    if (outcome := self._journal.recall(request.key)) is not None
-                }
-            if fresh := [request for request in batch if request.key not in recalled]:
-                self._engine.submit(fresh)
-        if recalled:
-            before = self.meter.fresh_tokens
-            self._deliver(recalled)
-            self.meter.recalled += len(recalled)
-            self.meter.recalled_tokens += self.meter.fresh_tokens - before
-            return
-        finished: dict[str, Outcome] = {}
-        if self._engine.in_flight:
-            for request, result in self._engine.collect():
-                self._take(request, result, finished)
-        finished.update(self._verdicts())
-        if finished:
-            if self._journal is not None:
-                self._journal.record(finished)
-            self._deliver(finished)
+        """Start what can start, let the engine work, and give finished requests to their tasks."""
+        finished = self._start()
+        if self._engine.in_flight and not finished:
+            waiting = [check.verdict or _DONE for check in self._checks.values()]
+            fresh: dict[str, Outcome] = {}
+            for request, result in self._engine.collect(waiting):
+                if request.key in self._owner:
+                    self._take(request, result, finished, fresh)
+            self._record(fresh)
+            finished |= fresh
+        self._turn += 1
+        self._judge([key for key, check in self._checks.items() if check.verdict is not None and check.verdict.done()])
+        self._deliver(finished)
+        if self._engine.exact:
+            self._settle()
+        else:
+            self._pass_on(waits=not (finished or self._pending or self._engine.in_flight))
+        self.meter.slots, self.meter.occupancy = self._engine.slots, self._engine.occupancy
+        self.meter.busy = min(self._engine.in_flight, self._engine.slots)
 
-    def _take(self, request: Request, result: Result, finished: dict[str, Outcome]) -> None:
-        """Send a complete draw to its check; anything else is finished."""
-        if not isinstance(result, Completion):
-            finished[request.key] = result
-            return
-        if result.finish == "length":
-            finished[request.key] = self._attempt(result, "truncated")
-            return
-        assert self._verifier is not None, "a task that draws needs a verifier"
-        task = self._owner[request.key].task
-        text = self._engine.tokenizer.response_text(result.token_ids)
-        self._checking[self._verifier.submit(text, task.answer, task.row or {})] = (request, result)
+    def _start(self) -> dict[str, Outcome]:
+        """Hand the engine what it picks; what the journal knows of it and what takes no place is returned."""
+        known: dict[str, Outcome] = {}
+        fresh: list[Request | Recalled] = []
+        batch = self._engine.pick(self._pending)
+        chosen = {request.key for request in batch}
+        self._started.update((request.key, next(self._starts)) for request in batch)
+        self._pending = [request for request in self._pending if request.key not in chosen]
+        for request in batch:
+            outcome = self._journal.recall(request.key) if self._journal is not None else None
+            if isinstance(outcome, Dropped) and not (
+                self._engine.exact and request.key in self._owner[request.key].ahead
+            ):
+                outcome = None
+            if outcome is None:
+                fresh.append(request)
+                continue
+            self._old.add(request.key)
+            if self._engine.exact and isinstance(request, Draw) and isinstance(outcome, Attempt | Dropped):
+                self._recalled[request.key] = outcome
+                fresh.append(Recalled(request, NEVER if outcome.tokens is None else outcome.tokens))
+            else:
+                known[request.key] = outcome
+        if fresh:
+            self._engine.submit(fresh)
+        return known
 
-    def _verdicts(self) -> dict[str, Outcome]:
-        """Verdicts that are ready; all of them, waited for, when the engine has nothing to do meanwhile."""
-        while not self._engine.in_flight and self._checking and not all(future.done() for future in self._checking):
-            wait(self._checking, return_when=FIRST_COMPLETED)
-        ready = [future for future in self._checking if future.done()]
+    def _take(self, request: Request, result: Result, finished: dict[str, Outcome], fresh: dict[str, Outcome]) -> None:
+        """Send a whole draw to its check; anything else is finished."""
+        if isinstance(result, Recalled):
+            outcome = self._recalled.pop(request.key)
+            if isinstance(outcome, Attempt) and outcome.verdict == "truncated":
+                finished[request.key] = outcome
+            else:
+                self._checks[request.key] = _Check(result.tokens, self._turn, outcome=outcome)
+        elif not isinstance(result, Completion):
+            fresh[request.key] = result
+        elif result.finish == "length":
+            fresh[request.key] = self._attempt(result, "truncated")
+        else:
+            assert self._verifier is not None, "a task that draws needs a verifier"
+            task = self._owner[request.key].task
+            text = self._engine.tokenizer.response_text(result.token_ids)
+            verdict = self._verifier.submit(text, task.answer, task.row or {})
+            self._checks[request.key] = _Check(len(result.token_ids), self._turn, result, verdict)
+
+    def _judge(self, keys: Iterable[str]) -> None:
+        """Take the verdicts of these draws, waiting for them, and journal what is new."""
         found: dict[str, Outcome] = {}
-        for future in ready:
-            request, completion = self._checking.pop(future)
-            found[request.key] = self._attempt(completion, future.result().value)
-        return found
+        for key in keys:
+            check = self._checks[key]
+            if check.outcome is None:
+                assert check.verdict is not None
+                assert check.completion is not None
+                check.outcome = found[key] = self._attempt(check.completion, check.verdict.result().value)
+        self._record(found)
+
+    def _settle(self) -> None:
+        """Over an exact engine: give draws to their tasks in the order in which they finished.
+
+        One is due when as many as there are slots have finished since, or when a slot is free, nothing else
+        is there to take it and the engine has worked since: so the engine waits for verdicts only in the end.
+        """
+        while self._checks:
+            key, check = next(iter(self._checks.items()))
+            overdue = len(self._checks) > self._engine.slots
+            worked = check.turn < self._turn - 1 or not self._engine.in_flight
+            if not overdue and not (worked and self._free_slots() > 0):
+                return
+            self._judge([key])
+            del self._checks[key]
+            assert check.outcome is not None
+            self._deliver({key: check.outcome})
+
+    def _pass_on(self, waits: bool) -> None:
+        """Over any other engine: give every draw with a verdict to its task; with nothing else to do, wait for one."""
+        if waits and self._checks and all(check.outcome is None for check in self._checks.values()):
+            verdicts = {check.verdict: key for key, check in self._checks.items() if check.verdict is not None}
+            done, _ = wait(verdicts, return_when=FIRST_COMPLETED)
+            self._judge([verdicts[verdict] for verdict in done])
+        found = {key: check.outcome for key, check in self._checks.items() if check.outcome is not None}
+        for key in found:
+            del self._checks[key]
+        self._deliver(found)
 
     def _attempt(self, completion: Completion, verdict: Any) -> Attempt:
         text = self._engine.tokenizer.response_text(completion.token_ids)
@@ -240,18 +346,37 @@ class Scheduler(Generic[T]):
     def _deliver(self, outcomes: Mapping[str, Outcome]) -> None:
         """Give outcomes to their tasks, in the order the requests were started, and let those move on.
 
-        The order decides the next batches, so it must not depend on which verdicts came first, or on
+        The order decides what is drawn next, so it must not depend on which verdicts came first, or on
         whether an outcome was recalled.
         """
-        for key in sorted(outcomes, key=self._started.__getitem__):
-            outcome = outcomes[key]
+        keys = sorted(outcomes, key=self._started.__getitem__)
+        for key in keys:
             del self._started[key]
-            self.meter.count(outcome)
-            self._outcomes[key] = outcome
-            opened = self._owner.pop(key)
-            opened.missing -= 1
-            if opened.missing == 0:
-                self._advance(opened, [self._outcomes.pop(key) for key in opened.keys])
+            opened = self._owner[key]
+            if key in opened.ahead:
+                opened.ahead[key] = outcomes[key]
+                del self._owner[key]
+        for key in keys:
+            if key in self._owner:
+                opened = self._owner.pop(key)
+                opened.missing -= 1
+                self._give(opened, key, outcomes[key])
+                if opened.missing == 0:
+                    self._advance(opened, [self._outcomes.pop(key) for key in opened.keys])
+
+    def _give(self, opened: _Open[T], key: str, outcome: Outcome) -> None:
+        """Put an outcome where its task will find it, and count it."""
+        self._outcomes[key] = outcome
+        before = self.meter.fresh_tokens
+        self.meter.count(outcome)
+        if key in self._old:
+            self._old.remove(key)
+            self.meter.recalled += 1
+            self.meter.recalled_tokens += self.meter.fresh_tokens - before
+
+    def _record(self, outcomes: Mapping[str, Outcome]) -> None:
+        if outcomes and self._journal is not None:
+            self._journal.record(outcomes)
 
 
 def draw(key: str, prompt_ids: Sequence[int], run_seed: int, max_tokens: int) -> Draw:
@@ -260,3 +385,11 @@ def draw(key: str, prompt_ids: Sequence[int], run_seed: int, max_tokens: int) ->
 
     digest = blake2b(f"{run_seed}/{key}".encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return Draw(key, tuple(prompt_ids), int.from_bytes(digest, "big") & 0x7FFFFFFF, max_tokens)
+
+
+def _tokens(outcome: Outcome) -> int:
+    return (outcome.tokens or 0) if isinstance(outcome, Attempt | Dropped) else 0
+
+
+_DONE: Future[Any] = Future()
+_DONE.set_result(None)

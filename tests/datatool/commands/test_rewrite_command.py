@@ -185,7 +185,8 @@ def test_changed_settings_do_not_continue_a_run(model: Path, problems: Path, tmp
         f"Error: {output}.journal: an unfinished run with other settings (seed was 0, now 1; samples was 2, now 3); "
         "repeat its settings to continue it, choose another -o, or delete it with --restart\n"
     )
-    assert invoke(*arguments(problems, model, output, "--seed", "1", "--restart")).exit_code == 0
+    result = invoke(*arguments(problems, model, output, "--seed", "1", "--restart"))
+    assert result.exit_code == 0, result.output
 
 
 def test_bad_rows_go_to_the_failed_file_each_with_its_reason(model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
-from mindgap_data.run.scheduler import Attempt, Outcome
+from mindgap_data.run.outcomes import Attempt, Outcome
+from mindgap_data.run.scheduler import Ask
 
 TOKENIZER = Characters()
 PROVENANCE = Provenance(
@@ -64,10 +65,11 @@ def drive(one: Problem, how: Plan, outcomes: Sequence[Outcome]) -> tuple[Record,
     answers: list[Outcome] | None = None
     while True:
         try:
-            requests = steps.send(answers)  # type: ignore[arg-type]
+            ask = steps.send(answers)  # type: ignore[arg-type]
         except StopIteration as stop:
             assert not left, "the procedure did not ask for every draw"
             return stop.value, asked
+        requests = ask.requests if isinstance(ask, Ask) else ask
         asked += requests
         answers = [
             Scores((-0.5,) * len(request.response_ids)) if isinstance(request, Score) else left.pop(0)

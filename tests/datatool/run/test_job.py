@@ -14,7 +14,8 @@ from mindgap_data.errors import UserError
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.run.job import FailedRow, Finished, RunFiles, RunOptions, RunResult, execute, per_row
-from mindgap_data.run.scheduler import Attempt, Steps, Task, draw
+from mindgap_data.run.outcomes import Attempt
+from mindgap_data.run.scheduler import Steps, Task, draw
 from mindgap_data.verify.pool import VerifierPool
 
 
