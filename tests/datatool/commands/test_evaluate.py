@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mindgap_data.commands import main
+from mindgap_data.engines import Recalled
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, benchmark_name, to_benchmark_problem
 from mindgap_data.policy.models import adapter_fingerprint
@@ -115,28 +116,34 @@ def test_an_interrupted_run_continues_to_the_same_result(
 ) -> None:
     options = ("--batch-size", 4)
     assert run(model, bench, "-o", tmp_path / "whole", *options)[0] == 0
-    batches = []
-    collect = TransformersEngine.collect
+    calls, computed = [], []
+    collect, submit = TransformersEngine.collect, TransformersEngine.submit
 
-    def breaks(self: TransformersEngine) -> Any:
-        batches.append(1)
-        if len(batches) == 4:
+    def breaks(self: TransformersEngine, checks: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 12:
             raise KeyboardInterrupt
-        return collect(self)
+        return collect(self, checks)
+
+    def counted(self: TransformersEngine, requests: Any) -> None:
+        computed.extend(request for request in requests if not isinstance(request, Recalled))
+        submit(self, requests)
 
     with monkeypatch.context() as patch:
         patch.setattr(TransformersEngine, "collect", breaks)
         code, _, errors = run(model, bench, "-o", tmp_path / "torn", *options)
     assert code == 130
-    assert errors.endswith(f"Stopped; nothing is lost. Run the same command again to continue {tmp_path / 'torn'}\n")
+    assert errors.endswith(
+        f"Stopped; nothing is lost. Run the same command again to continue {tmp_path / 'torn' / 'generations.jsonl'}\n"
+    )
     assert [path.name for path in (tmp_path / "torn").iterdir()] == ["journal"]
     assert run(model, bench, "-o", tmp_path / "torn", *options, "--seed", 1)[2].startswith(
         f"Error: {tmp_path / 'torn' / 'journal'}: an unfinished run with other settings (seed was 0, now 1); "
     )
-    batches.clear()
-    monkeypatch.setattr(TransformersEngine, "collect", lambda self: batches.append(1) or collect(self))
+    monkeypatch.setattr(TransformersEngine, "submit", counted)
     assert run(model, bench, "-o", tmp_path / "torn", *options)[0] == 0
-    assert len(batches) == 6 - 3, "what was drawn before must not be drawn again"
+    draws = sum(len(json.loads(line)["draws"]) for line in (tmp_path / "whole" / "generations.jsonl").open())
+    assert 0 < len(computed) < draws, "what was drawn before must not be drawn again"
     whole, torn = ((tmp_path / name / "generations.jsonl").read_bytes() for name in ("whole", "torn"))
     assert torn == whole
     figures = [json.loads((tmp_path / name / "summary.json").read_text())["benchmarks"] for name in ("whole", "torn")]
