@@ -11,3 +11,13 @@ class UserError(click.ClickException):
     """
 
     exit_code = 2
+
+
+def one_line(value: object, limit: int = 200) -> str:
+    """A value, or what an exception says, as one line of at most ``limit`` characters that cannot drive a terminal.
+
+    White space is collapsed, control characters are escaped; an exception without text is named by its type.
+    """
+    text = " ".join(str(value).split()) or (type(value).__name__ if isinstance(value, BaseException) else "")
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

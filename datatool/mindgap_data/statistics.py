@@ -1,6 +1,6 @@
 """Bootstrap intervals and paired tests over problems, in numpy alone and fast at 100,000 rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, lgamma, log
 from typing import Any
@@ -26,11 +26,6 @@ class Interval:
     high: float
     confidence: float = CONFIDENCE
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies wholly on one side of 0."""
-        return self.low > 0 or self.high < 0
-
     def as_dict(self) -> dict[str, float | None]:
         """For JSON: estimate, low and high; what is not finite becomes null."""
         return {
@@ -45,6 +40,7 @@ class PairedDifference:
 
     difference: Interval
     p_value: float
+    differing: int  # problems on which a and b differ
 
 
 @dataclass(frozen=True)
@@ -114,14 +110,20 @@ def bootstrap_interval(
     return percentile_interval(statistic(table.sum(axis=0)), draws, confidence)
 
 
-def mean_interval(
-    values: npt.ArrayLike, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap interval of the mean of ``values`` [N]; all NaN when N = 0."""
-    n = len(_table(values)) or np.nan
-    return bootstrap_interval(
-        values, lambda sums: sums[..., 0] / n, confidence=confidence, resamples=resamples, seed=seed
-    )
+def mean_of_means(groups: Sequence[npt.ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, Floats]:
+    """Mean over groups of the group's mean, and its bootstrap draws [R], resampling within each group.
+
+    Args:
+        groups: floats [N_g], a value per problem of each benchmark; none is empty.
+        resamples: R.
+        seed: of the first group's resampling; the others count on from it.
+    """
+    means = [np.mean(np.asarray(values, dtype=np.float64)) for values in groups]
+    draws = [
+        bootstrap_sums(values, resamples, seed + index)[:, 0] / len(_table(values))
+        for index, values in enumerate(groups)
+    ]
+    return float(np.mean(means)), np.mean(draws, axis=0)
 
 
 def percentile_interval(estimate: float, draws: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
@@ -135,8 +137,7 @@ def percentile_interval(estimate: float, draws: npt.ArrayLike, confidence: float
 
 
 def paired_bootstrap(
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
+    groups: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
     *,
     confidence: float = CONFIDENCE,
     resamples: int = 10_000,
@@ -146,24 +147,25 @@ def paired_bootstrap(
 
     The p-value inverts the percentile interval: twice the smaller share of resampled mean
     differences on either side of 0, counting the data itself as one resample (Davison & Hinkley
-    1997, eq. 4.11), so it is never 0.
+    1997, eq. 4.11), so it is never 0. Where few problems differ, resampling sees too little spread:
+    the p-value is at least that of a sign test on which all of them agree.
 
     Args:
-        a: floats [N], a run's value per problem (accuracy over its draws, NLL, ...).
-        b: floats [N], the other's.
+        groups: (a, b) of each benchmark, floats [N_g]: the runs' values per problem (accuracy over its draws,
+            NLL, ...). Several benchmarks have equal weight, and each is resampled by itself.
         confidence: of the interval.
         resamples: how many.
         seed: of the resampling.
 
     Raises:
-        ValueError: when the lengths differ or N = 0.
+        ValueError: when lengths differ or a group is empty.
     """
-    difference = _table(b)[:, 0] - _pair_of(a, b)
-    n = len(difference)
-    draws = bootstrap_sums(difference, resamples, seed)[:, 0] / n
+    differences = [_table(b)[:, 0] - _pair_of(a, b) for a, b in groups]
+    estimate, draws = mean_of_means(differences, resamples, seed)
     tail = min(int(np.sum(draws <= 0)), int(np.sum(draws >= 0)))
-    interval = percentile_interval(float(difference.mean()), draws, confidence)
-    return PairedDifference(interval, min(1.0, 2 * (tail + 1) / (resamples + 1)))
+    differing = sum(int(np.count_nonzero(difference)) for difference in differences)
+    p_value = max(2 * (tail + 1) / (resamples + 1), 2 * 0.5**differing)
+    return PairedDifference(percentile_interval(estimate, draws, confidence), min(1.0, p_value), differing)
 
 
 def mcnemar(a: npt.ArrayLike, b: npt.ArrayLike) -> McNemar:

@@ -11,10 +11,14 @@ from mindgap_data.statistics import (
     bootstrap_interval,
     bootstrap_sums,
     mcnemar,
-    mean_interval,
+    mean_of_means,
     paired_bootstrap,
     percentile_interval,
 )
+
+
+def mean_interval(values, **settings):
+    return bootstrap_interval(values, lambda sums: sums[..., 0] / (len(values) or math.nan), **settings)
 
 
 def test_sums_are_those_of_the_same_rows_drawn_one_by_one():
@@ -95,18 +99,11 @@ def test_resamples_without_a_value_are_left_out():
     assert percentile_interval(1.0, [np.nan, 1.0, 1.0, np.inf]) == Interval(1.0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"), [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False)]
-)
-def test_an_interval_excludes_zero_only_when_wholly_on_one_side(low, high, expected):
-    assert Interval((low + high) / 2, low, high).excludes_zero is expected
-
-
 def test_paired_bootstrap_finds_a_shift_that_unpaired_noise_would_hide():
     rng = np.random.default_rng(5)
     problem = rng.normal(0, 10, size=200)
     a, b = problem + rng.normal(0, 0.5, 200), problem + 0.3 + rng.normal(0, 0.5, 200)
-    test = paired_bootstrap(a, b)
+    test = paired_bootstrap([(a, b)])
     t = stats.ttest_rel(b, a)
     assert test.difference.estimate == pytest.approx(np.mean(b - a))
     interval = t.confidence_interval(0.95)
@@ -119,11 +116,27 @@ def test_paired_bootstrap_finds_a_shift_that_unpaired_noise_would_hide():
 def test_paired_bootstrap_p_value_is_near_the_t_tests_when_nothing_differs():
     rng = np.random.default_rng(6)
     a, b = rng.normal(size=300), rng.normal(size=300)
-    assert paired_bootstrap(a, b).p_value == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=0.03)
+    assert paired_bootstrap([(a, b)]).p_value == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=0.03)
 
 
 def test_paired_bootstrap_of_equal_runs_has_p_one():
-    assert paired_bootstrap([1.0, 0.0, 1.0], [1.0, 0.0, 1.0]).p_value == 1.0
+    assert paired_bootstrap([([1.0, 0.0, 1.0], [1.0, 0.0, 1.0])]).p_value == 1.0
+
+
+def test_few_differing_problems_are_never_significant():
+    a, b = [0.0] * 40, [1.0] * 5 + [0.0] * 35
+    test = paired_bootstrap([(a, b)])
+    assert (test.differing, test.p_value) == (5, 2 * 0.5**5)
+
+
+def test_groups_have_equal_weight_and_are_resampled_apart():
+    values = np.arange(50.0)
+    estimate, draws = mean_of_means([list(values), list(-values)], 4000)
+    assert estimate == 0.0
+    # Independent resamples: the variance of the half-sum; one shared resample would give 0.
+    assert np.std(draws) == pytest.approx(np.std(values) / np.sqrt(50) / np.sqrt(2), rel=0.05)
+    test = paired_bootstrap([([0.0] * 10, [1.0] * 10), ([0.0] * 1000, [0.0] * 1000)])
+    assert test.difference.estimate == 0.5
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (3, 3), (2, 9), (40, 18), (700, 800)])
@@ -137,7 +150,7 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
     assert test.p_value == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("test", [paired_bootstrap, mcnemar])
+@pytest.mark.parametrize("test", [lambda a, b: paired_bootstrap([(a, b)]), mcnemar])
 @pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 0.0]), ([], [])])
 def test_runs_of_different_length_are_refused(test, a, b):
     with pytest.raises(ValueError) as error:  # noqa: PT011

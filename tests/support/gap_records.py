@@ -48,7 +48,7 @@ def make_record(
         "provenance": PROVENANCE | provenance,
     }
     if expert is not None:
-        row["expert_logprobs"] = list(expert)
+        row |= {"expert_token_ids": list(range(1, len(expert) + 1)), "expert_logprobs": list(expert)}
     return row
 
 

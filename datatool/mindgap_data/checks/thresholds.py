@@ -8,6 +8,21 @@ MIN_ROWS = 10
 TREND_LOGS = 20
 MIN_LOGS = 5
 
+# KL k3 between sampler and policy on self rows, nats per token: 0 but for rounding, which in bfloat16 comes to about
+# 0.001 (log-prob differences of sd 0.05). 0.005 is a difference of 0.1 nats per token.
+SELF_KL = 0.005
+# |policy - behaviour| of guided rows, nats per token: the part of a response the policy would not write unaided.
+PROMPT_GAP = 0.3
+# Share of a stage's draws.
+TRUNCATED_DRAWS = 0.1
+NO_ANSWER_DRAWS = 0.3
+CHECKER_ERROR_DRAWS = 0.01
+LEAKED_DRAWS = 0.1
+# Words of rewritten responses over those of their expert texts, medians.
+SHORT_RESPONSES = 1 / 3
+# A guided response's length, formulae and marks of doubt per word are compared with the self tier's: this many times.
+STYLE_RATIO = 2.0
+
 
 class AlarmThresholds(BaseModel):
     """Thresholds of the rules that judge a file and a training run alike.

@@ -2,28 +2,28 @@
 
 import json
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import RenderableType
 
-from mindgap_data.checks.audit import (
-    KINDS,
-    MEANINGS,
-    Finding,
-    FlaggedRow,
-    flagged,
-    inspect,
-    reading_order,
-    verdict_findings,
-)
+from mindgap_data.checks.data import tally_findings
+from mindgap_data.checks.finding import Finding, FlaggedRow, RowFinding, reading_order, worst_first
+from mindgap_data.checks.kinds import KINDS
+from mindgap_data.checks.response import inspect, verdict_findings
+from mindgap_data.checks.style import MEASURES, TierStyle
+from mindgap_data.checks.tally import FileTally
 from mindgap_data.commands.pairs import pairs_from
-from mindgap_data.errors import UserError
-from mindgap_data.record import TIERS, record_error
+from mindgap_data.errors import UserError, one_line
+from mindgap_data.record import TIERS, Record
 from mindgap_data.rows.reading import read_rows
+from mindgap_data.rows.records import read_records
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.verify import Verdict
 
@@ -64,27 +64,29 @@ def command(
 ) -> None:
     """Check a rewritten FILE: verify every response again, find what spoils training, rank rows to read.
 
-    Findings are leaks of the reference solution, near-copies of it, repeated or degenerate text, a
-    change of language, answers without working, and texts that look cut off. Each says what it saw.
+    Finds leaks of the reference solution, near-copies of it, repeated or degenerate text, a change of
+    language, answers without working, and texts that look cut off; each finding says what it saw. Then
+    compares how each tier is written (length, formulae, marks of doubt such as "wait" or "let me check")
+    with the self tier, and says what is wrong with the file as a whole, by the same rules as `report`.
 
     \b
     Example:
       mindgap-data audit out.jsonl -o findings.jsonl
       mindgap-data audit out.jsonl --fail-on wrong --fail-on leak
     """
-    tiers: Counter[str] = Counter()
-    rows = []
-    for tier, row in _audited(file, verifier or _own_verifier(file), verifier_options):
-        tiers[tier] += 1
-        if row is not None:
-            rows.append(row)
+    tally, rows = FileTally(), []
+    for line, record, findings in _audited(file, verifier or _own_verifier(file), verifier_options):
+        tally.add(record, findings)
+        if findings:
+            rows.append(FlaggedRow.of(line, record, findings))
     rows = reading_order(rows)
+    about_file = worst_first(tally_findings(tally))
     if output is not None:
         _write(output, rows)
     if as_json:
-        click.echo(json.dumps(_summary(file, tiers, rows, top), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_summary(file, tally, rows, about_file, top), ensure_ascii=False, indent=2))
     else:
-        _show(tiers, rows, top, output)
+        _show(tally, rows, about_file, top, output)
     present = {finding.kind for row in rows for finding in row.findings}
     if present and ("any" in fail_on or present & set(fail_on)):
         sys.exit(1)
@@ -102,33 +104,31 @@ def _own_verifier(file: Path) -> str:
     provenance = row.get("provenance")
     name = provenance.get("verifier") if isinstance(provenance, dict) else None
     if name is None:
-        raise UserError(f"{file}:{line}: field provenance.verifier: missing; this is no rewritten file")
+        raise UserError(f"{file}:{line}: field provenance.verifier: missing; this is not a rewritten file")
     if name not in known_names():
-        raise UserError(f"{file}: made with verifier {str(name)[:60]!r}; name it with --verifier to run it")
+        raise UserError(f"{file}: made with verifier {one_line(name, 60)!r}; name it with --verifier to run it")
     return str(name)
 
 
-def _audited(file: Path, verifier: str, options: tuple[str, ...]) -> Iterator[tuple[str, FlaggedRow | None]]:
-    """Every row's tier, and the row with its findings where it has any; in the order of the file."""
+def _audited(file: Path, verifier: str, options: tuple[str, ...]) -> Iterator[tuple[int, Record, list[RowFinding]]]:
+    """(line, record, what is wrong with it) of every row, in the order of the file."""
     from mindgap_data.verify.pool import VerifierPool
 
     seen: dict[str, int] = {}
-    waiting: deque[tuple[int, dict[str, Any], list[Finding], Future[Verdict]]] = deque()
+    waiting: deque[tuple[int, Record, list[RowFinding], Future[Verdict]]] = deque()
 
-    def settle() -> tuple[str, FlaggedRow | None]:
-        line, row, findings, future = waiting.popleft()
-        findings += verdict_findings(future.result(), row["answer"])
-        return row["tier"], flagged(line, row, findings) if findings else None
+    def settle() -> tuple[int, Record, list[RowFinding]]:
+        line, record, findings, future = waiting.popleft()
+        return line, record, [*findings, *verdict_findings(future.result(), record.answer)]
 
     with VerifierPool(verifier, pairs_from(options, "--verifier-option")) as pool:
-        for line, row in read_rows(file):
-            if error := record_error(row):
-                raise UserError(f"{file}:{line}: {error}; `mindgap-data validate {file}` lists every such row")
-            findings = inspect(row)
-            if row["id"] in seen:
-                findings.append(Finding("duplicate_id", f"line {seen[row['id']]} has the same id"))
-            seen.setdefault(row["id"], line)
-            waiting.append((line, row, findings, pool.submit(row["messages"][-1]["content"], row["answer"], row)))
+        for line, record in read_records(file):
+            findings = inspect(record)
+            if record.id in seen:
+                findings.append(RowFinding("duplicate_id", f"line {seen[record.id]} has the same id"))
+            seen.setdefault(record.id, line)
+            verdict = pool.submit(record.messages[-1].content, record.answer, record.as_row())
+            waiting.append((line, record, findings, verdict))
             if len(waiting) >= _WINDOW:
                 yield settle()
         while waiting:
@@ -142,57 +142,67 @@ def _write(path: Path, rows: list[FlaggedRow]) -> None:
         writer.finish()
 
 
-def _counts(rows: list[FlaggedRow]) -> dict[str, Counter[str]]:
-    """Kind -> tier -> rows with at least one such finding."""
-    counts = {kind: Counter[str]() for kind in KINDS}
-    for row in rows:
-        for kind in {finding.kind for finding in row.findings}:
-            counts[kind][row.tier] += 1
-    return counts
-
-
-def _summary(file: Path, tiers: Counter[str], rows: list[FlaggedRow], top: int) -> dict[str, Any]:
+def _summary(
+    file: Path, tally: FileTally, rows: list[FlaggedRow], about_file: list[Finding], top: int
+) -> dict[str, Any]:
     return {
         "file": str(file),
-        "rows": tiers.total(),
-        "tiers": {tier: tiers[tier] for tier in TIERS},
+        "rows": tally.rows.total(),
+        "tiers": {tier: tally.rows[tier] for tier in TIERS},
         "rows_with_findings": len(rows),
-        "findings": {kind: {tier: by_tier[tier] for tier in TIERS} for kind, by_tier in _counts(rows).items()},
+        "findings": {kind: {tier: counts[tier] for tier in TIERS} for kind, counts in tally.faulty.items()},
+        "file_findings": [asdict(finding) for finding in about_file],
+        "style": {tier: style.as_dict() for tier, style in tally.style.by_tier().items()},
         "read_first": [row.as_dict() for row in rows[:top]],
     }
 
 
-def _show(tiers: Counter[str], rows: list[FlaggedRow], top: int, output: Path | None) -> None:
+def _show(tally: FileTally, rows: list[FlaggedRow], about_file: list[Finding], top: int, output: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    table = Table(title=f"{len(rows)} of {tiers.total()} rows have findings", title_justify="left")
+    console, total = Console(), tally.rows.total()
+    table = Table(title=f"{len(rows)} of {total} rows have findings", title_justify="left")
     table.add_column("finding")
     for tier in TIERS:
-        table.add_column(f"{tier} ({tiers[tier]})", justify="right")
+        table.add_column(f"{tier} ({tally.rows[tier]})", justify="right")
     table.add_column("rows", justify="right")
     table.add_column("meaning")
-    for kind, by_tier in _counts(rows).items():
+    for kind, by_tier in tally.faulty.items():
         if by_tier:
             numbers = [str(by_tier[tier] or "") for tier in TIERS]
-            table.add_row(kind, *numbers, str(by_tier.total()), MEANINGS[kind])
+            table.add_row(kind, *numbers, str(by_tier.total()), KINDS[kind].meaning)
     if rows:
         console.print(table)
     else:
-        console.print(f"{tiers.total()} rows, no findings.")
+        console.print(f"{total} rows, no findings.")
+    styles = tally.style.by_tier()
+    if len(styles) > 1:
+        console.print(_style_table(styles))
+    for finding in about_file:
+        console.print(Text(f"{finding.severity:>4}: {finding.in_words}"), soft_wrap=True)
     for row in rows[:top]:
         reasons = "; ".join(f"{finding.kind}: {finding.detail}" for finding in row.findings)
         console.print(
-            Text(f"line {row.line}, {row.tier}, id {printable(row.id, 40)}: {printable(reasons, 400)}"), soft_wrap=True
+            Text(f"line {row.line}, {row.tier}, id {one_line(row.id, 40)}: {one_line(reasons, 400)}"), soft_wrap=True
         )
-        console.print(Text(f"    {printable(row.excerpt, 100)}", style="dim"), soft_wrap=True)
+        console.print(Text(f"    {one_line(row.excerpt, 100)}", style="dim"), soft_wrap=True)
     if output is not None:
         console.print(Text(f"Every row with findings, in reading order: {output}"), soft_wrap=True)
 
 
-def printable(text: str, limit: int) -> str:
-    """One line of at most ``limit`` characters that cannot drive a terminal."""
-    line = "".join(char if char.isprintable() else " " for char in text[: limit + 1])
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+def _style_table(styles: dict[str, TierStyle]) -> RenderableType:
+    from rich.table import Table
+
+    headings = ("words per response", "marks of doubt per 1,000 words", "formulae per 1,000 words")
+    title = "How the responses are written: 95% intervals over rows, and the ratio to the self tier"
+    table = Table("tier", *headings, title=title, title_justify="left")
+    for tier, style in styles.items():
+        cells = []
+        for name in MEASURES:
+            value, ratio = getattr(style, name), (style.against_self or {}).get(name)
+            times = f", ×{ratio.estimate:.2f}" if ratio is not None and isfinite(ratio.estimate) else ""
+            cells.append(f"{value.estimate:.1f} ({value.low:.1f} to {value.high:.1f}){times}")
+        table.add_row(tier, *cells)
+    return table

@@ -14,7 +14,6 @@ from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.gap.figures import Settings, as_json
 from mindgap_data.gap.measure import FileGap, measure, refuse_mixed_policies
 from mindgap_data.gap.tables import gap_tables
-from mindgap_data.policy.models import BUILTIN
 
 JSON_VERSION = 1
 
@@ -95,8 +94,7 @@ def _measure_under(files: Sequence[Path], settings: Settings, policy: Policy) ->
 
 
 def _model_of(file: Path) -> str:
-    from mindgap_data.gap.rows import Policy as RecordedPolicy
-    from mindgap_data.gap.rows import read_gap_records
+    from mindgap_data.gap.records import ScoringPolicy, read_gap_records
 
     _, first = next(iter(read_gap_records(file, one_policy=False)))
-    return RecordedPolicy.of(first).model or BUILTIN
+    return ScoringPolicy.of(first).model

@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import TIERS, decoding_error, record_error
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.rows.reading import read_raw_rows
 from mindgap_data.run.keyindex import KeyIndex
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def command(file: Path, tokenizer: str | None, chat_template: Path | None, max_e
             continue
         wrong += 1
         if len(faults) < max_errors:
-            faults.append(Fault(line, _printable(reason)))
+            faults.append(Fault(line, one_line(reason)))
     if rows == 0:
         raise UserError(f"{file}: the file has no rows")
     if as_json:
@@ -71,7 +69,7 @@ def command(file: Path, tokenizer: str | None, chat_template: Path | None, max_e
         raise click.exceptions.Exit(UserError.exit_code)
 
 
-def _checked(file: Path, check: Callable[[Row], str | None]) -> Iterator[tuple[int, str, str | None]]:
+def _checked(file: Path, check: Callable[[dict[str, Any]], str | None]) -> Iterator[tuple[int, str, str | None]]:
     """(line, tier, what is wrong or None) of every row."""
     with closing(KeyIndex()) as seen:
         for raw in read_raw_rows(file):
@@ -84,7 +82,7 @@ def _checked(file: Path, check: Callable[[Row], str | None]) -> Iterator[tuple[i
             yield raw.line, str(raw.row.get("tier")), reason or check(raw.row)
 
 
-def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[Row], str | None]:
+def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[dict[str, Any]], str | None]:
     """The check of a valid record against a tokenizer, or one that finds nothing when none is named."""
     if name is None:
         if chat_template is not None:
@@ -97,7 +95,7 @@ def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[
     return lambda row: _tokenizer_error(row, chat, vocabulary)
 
 
-def _tokenizer_error(row: Row, chat: ChatTokenizer, vocabulary: int) -> str | None:
+def _tokenizer_error(row: dict[str, Any], chat: ChatTokenizer, vocabulary: int) -> str | None:
     ids, provenance = row["response_token_ids"], row["provenance"]
     for field, ours in (("tokenizer", chat.fingerprint), ("chat_template", chat.template)):
         if provenance[field] != ours:
@@ -144,8 +142,3 @@ def _print_json(file: Path, rows: int, wrong: int, tiers: Counter[str], faults: 
             }
         )
     )
-
-
-def _printable(text: str) -> str:
-    """Text of a dataset with no control character left that a terminal would obey."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -9,9 +9,8 @@ import numpy as np
 
 from mindgap_data.errors import UserError
 from mindgap_data.evaluation.folder import evaluation_files, read_summary
-from mindgap_data.evaluation.metrics import mean_of_means
 from mindgap_data.rows.reading import read_rows
-from mindgap_data.statistics import Interval, McNemar, mcnemar, percentile_interval
+from mindgap_data.statistics import Interval, McNemar, mcnemar, paired_bootstrap
 
 SIGNIFICANCE = 0.05
 RESAMPLES = 10_000
@@ -110,7 +109,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             draws = [bool(draw["outcome"] == "correct") for draw in row["draws"]]
             accuracy.setdefault(row["benchmark"], {})[row["id"]] = sum(draws) / len(draws)
         except (KeyError, TypeError, ZeroDivisionError) as error:
-            raise UserError(f"{path}:{line}: is no row of an evaluation") from error
+            raise UserError(f"{path}:{line}: this is not a row of an evaluation") from error
     return Evaluation(folder, settings, accuracy)
 
 
@@ -172,23 +171,16 @@ def _paired(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[list[float]
 
 
 def _compare(name: str, pairs: Sequence[tuple[list[float], list[float]]], single: bool) -> Comparison:
-    differences = [np.subtract(b, a) for a, b in pairs]
-    estimate, draws = mean_of_means(differences, RESAMPLES)  # type: ignore[arg-type]
-    # The data counts as one resample, so p is never 0 (Davison & Hinkley 1997, eq. 4.11).
-    tail = min(int(np.sum(draws <= 0)), int(np.sum(draws >= 0)))
-    p_value = min(1.0, 2 * (tail + 1) / (RESAMPLES + 1))
-    differing = sum(int(np.count_nonzero(difference)) for difference in differences)
-    # Where few problems differ, resampling sees too little spread; a sign test could not go below this.
-    p_value = max(p_value, min(1.0, 2 * 0.5**differing))
+    test = paired_bootstrap(pairs, resamples=RESAMPLES)
     exact = mcnemar(*pairs[0]) if single else None
     return Comparison(
         name=name,
         problems=sum(len(a) for a, _ in pairs),
-        differing=differing,
+        differing=test.differing,
         a=float(np.mean([np.mean(a) for a, _ in pairs])),
         b=float(np.mean([np.mean(b) for _, b in pairs])),
-        difference=percentile_interval(estimate, draws),
-        p_value=exact.p_value if exact else p_value,
+        difference=test.difference,
+        p_value=exact.p_value if exact else test.p_value,
         test="exact McNemar test" if exact else "paired bootstrap",
         mcnemar=exact,
     )

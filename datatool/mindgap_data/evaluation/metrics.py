@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mindgap_data.statistics import RESAMPLES, Floats, Interval, bootstrap_sums, percentile_interval
+from mindgap_data.statistics import Interval, mean_of_means, percentile_interval
 from mindgap_data.verify.answers import find_answer
 from mindgap_data.verify.math.closing import closing_number
 from mindgap_data.verify.math.plain import parse_plain
@@ -152,18 +152,6 @@ def benchmark_figures(name: str, results: Sequence[ProblemResult]) -> Figures:
 def average_figures(groups: Sequence[Sequence[ProblemResult]]) -> Figures:
     """Mean of the benchmarks' figures, each benchmark with the same weight; problems are resampled within each."""
     return _figures("average", groups)
-
-
-def mean_of_means(groups: Sequence[Sequence[float]], resamples: int = RESAMPLES) -> tuple[float, Floats]:
-    """Mean over groups of the group's mean, and its bootstrap draws [R], resampling within each group.
-
-    Args:
-        groups: a value a problem, by benchmark; none is empty.
-        resamples: R.
-    """
-    means = [float(np.mean(values)) for values in groups]
-    draws = [bootstrap_sums(values, resamples, seed)[:, 0] / len(values) for seed, values in enumerate(groups)]
-    return float(np.mean(means)), np.mean(draws, axis=0)
 
 
 def _figures(name: str, groups: Sequence[Sequence[ProblemResult]]) -> Figures:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mindgap_data.gap.rows import Floats
 from mindgap_data.gap.sums import SIDES, RowSums, changed_by_clip
 from mindgap_data.importance import Clip, Level, WeightSums
 from mindgap_data.record import TIERS
-from mindgap_data.statistics import CONFIDENCE, RESAMPLES, Interval, bootstrap_sums, percentile_interval
+from mindgap_data.statistics import CONFIDENCE, RESAMPLES, Floats, Interval, bootstrap_sums, percentile_interval
 
 LEVELS: tuple[Level, ...] = ("token", "sequence", "geometric")
 GROUPS = (*TIERS, "all")
@@ -72,7 +71,7 @@ class ShiftFigures:
 
 
 @dataclass(frozen=True)
-class Figures:
+class GapFigures:
     """The gap of one tier, or of all rows."""
 
     rows: int
@@ -87,8 +86,8 @@ class Figures:
     drift: ShiftFigures  # measured - recorded policy on the chosen response; 0 unless rescored
 
 
-def gap_figures(sums: RowSums, settings: Settings) -> dict[str, Figures | None]:
-    """Figures by tier and for "all"; None for a tier without rows."""
+def gap_figures(sums: RowSums, settings: Settings) -> dict[str, GapFigures | None]:
+    """GapFigures by tier and for "all"; None for a tier without rows."""
     return {
         group: _group_figures(_rows_of(sums, None if group == "all" else TIERS.index(group)), settings)
         for group in GROUPS
@@ -96,7 +95,7 @@ def gap_figures(sums: RowSums, settings: Settings) -> dict[str, Figures | None]:
 
 
 def as_json(value: Any) -> Any:
-    """Figures as plain JSON values: NaN and infinities become null."""
+    """GapFigures as plain JSON values: NaN and infinities become null."""
     if isinstance(value, Interval):
         return value.as_dict()
     if is_dataclass(value):
@@ -140,7 +139,7 @@ def _rows_of(sums: RowSums, tier: int | None) -> RowSums:
     )
 
 
-def _group_figures(sums: RowSums, settings: Settings) -> Figures | None:
+def _group_figures(sums: RowSums, settings: Settings) -> GapFigures | None:
     if len(sums.tier) == 0:
         return None
     weights = {
@@ -157,7 +156,7 @@ def _group_figures(sums: RowSums, settings: Settings) -> Figures | None:
     figures: dict[str, dict[str, WeightFigures]] = {}
     for (side, level), level_weights in weights.items():
         figures.setdefault(side, {})[level] = level_weights.figures(bootstrap, f"{side}/{level}/")
-    return Figures(
+    return GapFigures(
         rows=bootstrap.total("rows"),
         paired=paired,
         before=_text_figures(bootstrap, "expert", paired) if paired else None,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data.errors import UserError
-from mindgap_data.gap.figures import Figures, Settings, as_json, gap_figures
-from mindgap_data.gap.rows import GapRow, Policy, gap_row, read_gap_records
+from mindgap_data.gap.figures import GapFigures, Settings, as_json, gap_figures
+from mindgap_data.gap.records import GapRow, ScoringPolicy, read_gap_records
 from mindgap_data.gap.sums import RowSums, reduce_rows
 from mindgap_data.record import TIERS
 
@@ -19,9 +19,9 @@ class FileGap:
     """The gap of one file."""
 
     path: Path
-    policy: Policy  # that made the file's policy_logprobs
+    policy: ScoringPolicy  # that made the file's policy_logprobs
     sums: RowSums
-    figures: dict[str, Figures | None]  # by tier and "all"
+    figures: dict[str, GapFigures | None]  # by tier and "all"
     notices: tuple[str, ...]  # one line each
 
     def as_dict(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def recorded_rows(path: Path, skipped: list[str]) -> Iterator[GapRow]:
     """Rows with the log-probs the file records; none is skipped."""
     del skipped
     for line, record in read_gap_records(path):
-        yield gap_row(path, line, record)
+        yield GapRow.of(line, record)
 
 
 def measure(path: Path, settings: Settings, rows: Rows = recorded_rows) -> FileGap:
@@ -58,7 +58,7 @@ def measure(path: Path, settings: Settings, rows: Rows = recorded_rows) -> FileG
     if len(sums.tier) == 0:
         raise UserError(f"{skipped[0]}; no row is left to measure")
     figures = gap_figures(sums, settings)
-    return FileGap(path, Policy.of(first), sums, figures, tuple(_notices(path, figures, skipped)))
+    return FileGap(path, ScoringPolicy.of(first), sums, figures, tuple(_notices(path, figures, skipped)))
 
 
 def refuse_mixed_policies(files: Iterable[FileGap]) -> None:
@@ -72,7 +72,7 @@ def refuse_mixed_policies(files: Iterable[FileGap]) -> None:
             )
 
 
-def _notices(path: Path, figures: dict[str, Figures | None], skipped: list[str]) -> Iterator[str]:
+def _notices(path: Path, figures: dict[str, GapFigures | None], skipped: list[str]) -> Iterator[str]:
     for tier in TIERS:
         if figures[tier] is None:
             yield f"{path}: no {tier} rows"

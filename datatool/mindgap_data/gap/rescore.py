@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mindgap_data.engines import Engine, Failure, Score, Scores
 from mindgap_data.errors import UserError
-from mindgap_data.gap.rows import GapRow, gap_row, read_gap_records
+from mindgap_data.gap.records import GapRow, read_gap_records
+from mindgap_data.record import Record
 from mindgap_data.run.scheduler import Scheduler, Steps, Task
 
 
@@ -36,11 +36,9 @@ def rescored_rows(path: Path, engine: Engine, skipped: list[str]) -> Iterator[Ga
             yield result
 
 
-def _same_tokenizer(
-    path: Path, engine: Engine, records: Iterator[tuple[int, dict[str, Any]]]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _same_tokenizer(path: Path, engine: Engine, records: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
     for line, record in records:
-        theirs, ours = record["provenance"]["tokenizer"], engine.tokenizer.fingerprint
+        theirs, ours = record.provenance.tokenizer, engine.tokenizer.fingerprint
         if theirs != ours:
             raise UserError(
                 f"{path}:{line}: provenance.tokenizer is {theirs}, that of {engine.tokenizer.name} is {ours}: the "
@@ -49,13 +47,13 @@ def _same_tokenizer(
         yield line, record
 
 
-def _score(path: Path, line: int, record: dict[str, Any], engine: Engine) -> Steps[GapRow | str]:
+def _score(path: Path, line: int, record: Record, engine: Engine) -> Steps[GapRow | str]:
     """The row under the engine's policy, or why not."""
-    recorded = gap_row(path, line, record)
-    prompt = engine.tokenizer.prompt_ids(record["messages"][:-1])
-    wanted = [tuple(record["response_token_ids"])]
+    recorded = GapRow.of(line, record)
+    prompt = engine.tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]])
+    wanted = [tuple(record.response_token_ids)]
     if recorded.tier != "expert":
-        wanted.append(tuple(record.get("expert_token_ids") or engine.tokenizer.response_ids(record["expert"])))
+        wanted.append(tuple(record.expert_token_ids or engine.tokenizer.response_ids(record.expert)))
     longest = len(prompt) + max(map(len, wanted))
     if longest > engine.max_context:
         return f"{path}:{line}: prompt + response are {longest} tokens, the context holds {engine.max_context}"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mindgap_data.gap.rows import Floats, GapRow
+from mindgap_data.gap.records import GapRow
 from mindgap_data.importance import Clip, above_ceiling, kl_k1, kl_k2, kl_k3, outside_interval
 from mindgap_data.record import TIERS
+from mindgap_data.statistics import Floats
 
 # Whose weights: the expert's text (w = pi, as if the expert were certain of every token), the chosen
 # response as preset `is` weighs it, and the chosen response as preset `paper` does (w = pi throughout).

@@ -7,12 +7,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mindgap_data.gap.figures import GROUPS, Figures, Settings, WeightFigures
+from mindgap_data.gap.figures import GROUPS, GapFigures, Settings, WeightFigures
 from mindgap_data.gap.measure import FileGap
 from mindgap_data.statistics import Interval
 
 Shown = tuple[str, str]  # a figure, and its interval or nothing
-Cell = Callable[[Figures], Shown]
+Cell = Callable[[GapFigures], Shown]
 
 _NOTHING: Shown = ("–", "")
 _SIDE_NAMES = {"before": "expert", "after": "chosen", "after_dft": "chosen w=π"}
@@ -47,7 +47,7 @@ def _is_wide(console: Console, columns: int) -> bool:
 
 def _table(
     title: str,
-    columns: Sequence[tuple[str, Figures | None]],
+    columns: Sequence[tuple[str, GapFigures | None]],
     lines: Sequence[tuple[str, Cell | None]],
     console: Console,
 ) -> Table:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data import __version__
-from mindgap_data.checks.finding import Finding
+from mindgap_data.checks.data import gap_findings, tally_findings
+from mindgap_data.checks.finding import Finding, worst_first
 from mindgap_data.checks.training import run_findings
 from mindgap_data.gap.figures import Settings, as_json
 from mindgap_data.gap.measure import FileGap, measure
-from mindgap_data.gap.rows import GapRow
+from mindgap_data.gap.records import GapRow
 from mindgap_data.record import TIERS
-from mindgap_data.report.findings import data_findings
+from mindgap_data.report.browser import CODE_LOW, CODE_STEP, MAX_TEXT, MAX_TOKENS, RowCollection, collect_rows
 from mindgap_data.report.histograms import histograms, scatter
 from mindgap_data.report.page import ROWS_PER_BLOCK
 from mindgap_data.report.pieces import TokenPieces
-from mindgap_data.report.rows import CODE_LOW, CODE_STEP, MAX_TEXT, MAX_TOKENS, RowCollection, collect_rows
 from mindgap_data.report.training import TrainingRun, curves_json
 
 
@@ -53,7 +53,8 @@ def build_report(
         return collect_rows(source, collection, pieces, max_rows, settings.seed)
 
     gap = measure(path, settings, rows)
-    findings = data_findings(gap, collection)
+    tally = collection.tally
+    findings = worst_first([*gap_findings(gap.figures), *tally_findings(tally)])
     training = run_findings(run.logs) if run else []
     index, shown = _index(collection)
     total = len(gap.sums.tier)
@@ -66,7 +67,8 @@ def build_report(
         "figures": as_json(gap.figures),
         "notices": [notice.removeprefix(f"{path}: ") for notice in gap.notices],
         "findings": [asdict(finding) for finding in findings],
-        "attempts": collection.attempts,
+        "attempts": {stage: dict(draws) for stage, draws in tally.draws.items()},
+        "style": {tier: style.as_dict() for tier, style in tally.style.by_tier().items()},
         "histograms": {name: histogram.as_dict() for name, histogram in histograms(gap.sums, collection).items()},
         "scatter": scatter(gap.sums, settings.seed),
         "index": index,
@@ -94,7 +96,7 @@ def _index(collection: RowCollection) -> tuple[dict[str, list[Any]], list[dict[s
     index["chosen"] = [row["nll"][0] for row in rows]
     index["expert"] = [row["nll"][1] for row in rows]
     index["expert_tokens"] = [row["m"] for row in rows]
-    index["flag"] = [int(row["leak"] is not None or row["copy"]) for row in rows]
+    index["flag"] = [int(bool(row["f"])) for row in rows]
     for values in index.values():
         assert all(value is None or math.isfinite(value) for value in values)
     dropped = {*_INDEX_KEYS, "nll", "m"}

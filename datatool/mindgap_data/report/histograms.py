@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mindgap_data.gap.rows import Floats
 from mindgap_data.gap.sums import BIN_EDGES, SIDES, RowSums
 from mindgap_data.record import TIERS
-from mindgap_data.report.rows import RowCollection
+from mindgap_data.report.browser import RowCollection
+from mindgap_data.statistics import Floats
 
 _BINS = 40
 _SCATTER_POINTS = 1500

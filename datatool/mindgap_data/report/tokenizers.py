@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mindgap_data.errors import UserError
-from mindgap_data.gap.rows import Policy, read_gap_records
+from mindgap_data.errors import UserError, one_line
+from mindgap_data.gap.records import ScoringPolicy, read_gap_records
 from mindgap_data.report.pieces import TokenPieces
 
 WITHOUT = "token log-weights are shown as a strip"
@@ -22,16 +22,16 @@ def open_pieces(path: Path, name: str) -> tuple[TokenPieces | None, str | None]:
     if name == "none":
         return None, None
     _, record = next(iter(read_gap_records(path)))
-    policy = Policy.of(record)
+    policy = ScoringPolicy.of(record)
     if name != "auto":
         return _load(name, policy), None
     try:
-        return _load(policy.model or "", policy, local_files_only=True), None
+        return _load(policy.model, policy, local_files_only=True), None
     except UserError as error:
         return None, f"{error.message}; {WITHOUT}"
 
 
-def _load(name: str, policy: Policy, local_files_only: bool = False) -> TokenPieces:
+def _load(name: str, policy: ScoringPolicy, local_files_only: bool = False) -> TokenPieces:
     from mindgap_data.policy.models import resolve_model_path
     from mindgap_data.record import tokenizer_fingerprint
 
@@ -48,8 +48,7 @@ def _load(name: str, policy: Policy, local_files_only: bool = False) -> TokenPie
             resolve_model_path(name), local_files_only=local_files_only, trust_remote_code=False
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"tokenizer {name!r} cannot be loaded: {first}") from error
+        raise UserError(f"tokenizer {name!r} cannot be loaded: {one_line(error)}") from error
     found = tokenizer_fingerprint(tokenizer)
     if found != policy.tokenizer:
         raise UserError(f"tokenizer {name!r} is {found}, the file's ids are of {policy.tokenizer}")

@@ -14,7 +14,6 @@ from mindgap_data.evaluation.metrics import (
     benchmark_figures,
     ks_up_to,
     majority_vote,
-    mean_of_means,
     pass_at_k,
 )
 
@@ -173,11 +172,3 @@ def test_the_average_weighs_benchmarks_the_same_and_resamples_within_each() -> N
         2 * 1.96 * np.sqrt(0.25 * 0.75 / 400) / 2, rel=0.15
     )
     assert average.problems == 410
-
-
-def test_groups_are_resampled_apart() -> None:
-    values = np.arange(50.0)
-    estimate, draws = mean_of_means([list(values), list(-values)], 4000)
-    assert estimate == 0.0
-    # Independent resamples: the variance of the half-sum; one shared resample would give 0.
-    assert np.std(draws) == pytest.approx(np.std(values) / np.sqrt(50) / np.sqrt(2), rel=0.05)

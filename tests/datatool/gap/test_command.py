@@ -88,8 +88,8 @@ def test_a_user_error_is_one_line_with_exit_code_two(tmp_path):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr == (
-        f"Error: {path}:1: the row has no policy_logprobs, so there is no gap to measure; make the file with "
-        "`mindgap-data rewrite`, or add them with `mindgap-data score`\n"
+        f"Error: {path}:1: the row has no policy_logprobs; make the file with `mindgap-data rewrite`, or add them with "
+        "`mindgap-data score`\n"
     )
 
 

@@ -9,7 +9,7 @@ from scipy import special, stats
 from gap_records import make_record, write_records
 from mindgap_data.gap.figures import Settings, as_json, gap_figures
 from mindgap_data.gap.measure import measure
-from mindgap_data.gap.rows import GapRow
+from mindgap_data.gap.records import GapRow
 from mindgap_data.gap.sums import BIN_EDGES, SIDES, reduce_rows
 from mindgap_data.record import TIERS
 

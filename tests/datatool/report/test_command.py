@@ -41,7 +41,7 @@ def test_the_page_holds_figures_and_rows(tmp_path):
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert lines[0].startswith(
-        "good: Rewriting narrowed the policy gap (chosen - expert: -0.333 nats/token per problem ["
+        "good: Rewriting narrowed the policy gap (chosen - expert: -0.333 nats per token and problem ["
     )
     assert lines[-1].startswith(f"{page}: 36 of 36 rows, ")
     summary = summary_of(page)

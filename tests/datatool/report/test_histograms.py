@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mindgap_data.gap.rows import GapRow
+from mindgap_data.gap.records import GapRow
 from mindgap_data.gap.sums import reduce_rows
 from mindgap_data.record import TIERS
+from mindgap_data.report.browser import RowCollection
 from mindgap_data.report.histograms import histograms, scatter
-from mindgap_data.report.rows import RowCollection
 
 RNG = np.random.default_rng(0)
 ROWS = []

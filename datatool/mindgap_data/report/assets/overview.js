@@ -291,7 +291,67 @@ function figuresSection() {
       `In brackets: ${percent(DATA.settings.confidence, 0)} bootstrap intervals over rows (${count(DATA.settings.resamples)} resamples).`,
     ),
     drawsTable(),
+    styleTable(),
   );
+}
+
+// How each tier is written, and its ratio to the self tier.
+function styleTable() {
+  const tiers = TIERS.filter((tier) => DATA.style[tier]);
+  const measures = [
+    ["words", "words per response"],
+    ["doubt", "marks of doubt per 1,000 words"],
+    ["formulae", "formulae per 1,000 words"],
+  ];
+  const cell = (tier, name) => {
+    const value = DATA.style[tier][name],
+      ratio = (DATA.style[tier].against_self || {})[name];
+    return el(
+      "td",
+      {},
+      number(value.estimate, 1),
+      el(
+        "span",
+        { class: "range" },
+        range(value, (bound) => number(bound, 1)),
+      ),
+      ratio && ratio.estimate !== null ? el("span", { class: "muted" }, ` ×${number(ratio.estimate, 2)}`) : null,
+    );
+  };
+  return [
+    el("h2", {}, "How the responses are written"),
+    el("p", { class: "muted small" }, "Marks of doubt: “wait”, “let me check”, … ×: ratio to the self tier."),
+    el(
+      "div",
+      { class: "card scroll" },
+      el(
+        "table",
+        { id: "style" },
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            el("th", {}, "tier"),
+            measures.map(([, title]) => el("th", { scope: "col" }, title)),
+          ),
+        ),
+        el(
+          "tbody",
+          {},
+          tiers.map((tier) =>
+            el(
+              "tr",
+              {},
+              el("th", { scope: "row" }, tier),
+              measures.map(([name]) => cell(tier, name)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  ];
 }
 
 function drawsTable() {

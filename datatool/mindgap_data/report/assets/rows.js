@@ -201,7 +201,9 @@ function rowItem(i) {
     el("span", { class: "cell gap" }, gap === null ? "–" : signed(gap)),
     el("span", { class: "cell" }, count(DATA.index.tokens[i])),
   );
-  if (one.leak) problem.prepend(el("span", { class: "flag" }, "leak"));
+  for (const kind of new Set(one.f.map(([kind]) => kind))) {
+    problem.prepend(el("span", { class: "flag" }, kind.replace("_", " ")));
+  }
   item.append(head);
   return item;
 }
@@ -216,8 +218,7 @@ function rowDetail(i, one) {
     fact("pass rate", percentOrNull(DATA.index.pass_rate[i])),
     fact("overlap", percentOrNull(DATA.index.overlap[i])),
     fact("expert tokens", DATA.index.expert_tokens[i] ? count(DATA.index.expert_tokens[i]) : null),
-    one.leak ? el("span", { class: "flag" }, `mentions a reference: “${one.leak}”`) : null,
-    one.copy ? el("span", { class: "flag" }, "near-copy of the expert") : null,
+    ...one.f.map(([kind, detail]) => el("span", { class: "flag" }, `${kind.replace("_", " ")}: ${detail}`)),
   ];
   const own = TIERS[DATA.index.tier[i]] === "expert";
   return el(

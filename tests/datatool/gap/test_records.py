@@ -1,4 +1,4 @@
-"""Bad input of gap: one clear line each, naming file, line, field and remedy."""
+"""What gap reads, and bad input: one clear line each, naming file, line, field and remedy."""
 
 import gzip
 import json
@@ -12,6 +12,7 @@ from mindgap_data.gap.measure import measure, refuse_mixed_policies
 
 GOOD = make_record("self", [-1.0, -2.0], [-1.0, -2.0], [-3.0])
 SETTINGS = Settings(resamples=10)
+VALIDATE = "; `mindgap-data validate {}` lists every such row"
 
 
 def without(row, *names):
@@ -23,8 +24,8 @@ def without(row, *names):
     [
         (
             {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
-            "the row has no policy_logprobs, so there is no gap to measure; make the file with "
-            "`mindgap-data rewrite`, or add them with `mindgap-data score`",
+            "the row has no policy_logprobs; make the file with `mindgap-data rewrite`, or add them with "
+            "`mindgap-data score`",
         ),
         (
             GOOD | {"provenance": GOOD["provenance"] | {"schema_version": 7}},
@@ -32,23 +33,23 @@ def without(row, *names):
         ),
         (
             GOOD | {"policy_logprobs": [-1.0]},
-            "policy_logprobs has 1 values for 2 response_token_ids; `mindgap-data validate` lists every such row",
+            "policy_logprobs has 1 values for 2 response_token_ids{validate}",
         ),
         (
             GOOD | {"policy_logprobs": [-1.0, 0.5]},
-            "policy_logprobs[1] is 0.5, not a log-probability; `mindgap-data validate` lists every such row",
+            "policy_logprobs[1] is 0.5, not a log-probability{validate}",
         ),
         (
             GOOD | {"behavior_logprobs": None},
-            "behavior_logprobs is null in a self row; `mindgap-data validate` lists every such row",
+            "behavior_logprobs is null in a self row{validate}",
         ),
         (
             GOOD | {"tier": "other"},
-            "field tier: input should be 'self', 'guided' or 'expert'; `mindgap-data validate` lists every such row",
+            "field tier: input should be 'self', 'guided' or 'expert'{validate}",
         ),
         (
             GOOD | {"expert_logprobs": [-1.0, None]},
-            "field expert_logprobs is no list of log-probabilities; write it again with `mindgap-data score --expert`",
+            "field expert_logprobs.1: input should be a valid number{validate}",
         ),
         (
             GOOD | {"provenance": GOOD["provenance"] | {"model": "other"}},
@@ -68,16 +69,14 @@ def test_a_bad_second_row_is_named(tmp_path, row, message):
     path = write_records(tmp_path / "a.jsonl", [GOOD, row])
     with pytest.raises(UserError) as error:
         measure(path, SETTINGS)
-    assert error.value.message == f"{path}:2: {message}"
+    assert error.value.message == f"{path}:2: {message.format(validate=VALIDATE.format(path))}"
 
 
 def test_a_nan_is_named_although_the_fast_parser_refuses_it(tmp_path):
     path = write_records(tmp_path / "a.jsonl", [json.dumps(GOOD | {"policy_logprobs": [-1.0, float("nan")]})])
     with pytest.raises(UserError) as error:
         measure(path, SETTINGS)
-    assert error.value.message == (
-        f"{path}:1: policy_logprobs[1] is nan, not a log-probability; `mindgap-data validate` lists every such row"
-    )
+    assert error.value.message == (f"{path}:1: policy_logprobs[1] is nan, not a log-probability{VALIDATE.format(path)}")
 
 
 def test_a_lone_surrogate_in_a_text_is_no_reason_to_refuse_the_row(tmp_path):
@@ -99,7 +98,7 @@ def test_files_of_different_policies_are_refused(tmp_path):
 
 def test_log_probs_are_of_the_policy_that_last_scored_the_row(tmp_path):
     def scored_by(model):
-        policy = {"model": model, "revision": None, "adapter": None}
+        policy = {"model": model, "revision": None, "adapter": None, "engine": "vllm", "dtype": None}
         return GOOD | {"provenance": GOOD["provenance"] | {"model": f"wrote-{model}", "policy": policy}}
 
     gap = measure(write_records(tmp_path / "a.jsonl", [scored_by("x")]), SETTINGS)

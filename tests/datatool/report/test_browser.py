@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gap_records import make_record, write_records
-from mindgap_data.report.rows import (
+from mindgap_data.report.browser import (
     CODE_LOW,
     CODE_STEP,
     MAX_TEXT,
@@ -70,11 +70,11 @@ def test_the_row_keeps_its_own_numbers(tmp_path):
     assert number == 0
     assert (row["q"], row["c"], row["e"]) == ("What is 2 + 3?", "It is 5.", "2 + 3 = 5.")
     assert (row["n"], row["m"], row["nll"]) == (2, 1, [2.0, 4.0])
-    assert (row["pr"], row["ov"], row["leak"], row["copy"], row["cut"]) == (0.0, 0.25, None, False, False)
+    assert (row["pr"], row["ov"], row["f"], row["cut"]) == (0.0, 0.25, [], False)
     assert row["cp"] == encode_logprobs(np.array([-1.0, -3.0]))
     assert row["cw"] == encode_logprobs(np.array([-0.5, -2.0]))
     assert row["ep"] == encode_logprobs(np.array([-4.0]))
-    assert collection.attempts["self"] == {
+    assert collection.tally.draws["self"] == {
         "sampled": 4,
         "correct": 0,
         "wrong": 3,
@@ -99,14 +99,9 @@ def test_megabyte_texts_and_token_lists_are_cut_and_say_so(tmp_path):
     assert (len(row["c"]), len(row["cp"]), row["cut"], row["n"]) == (MAX_TEXT, 2 * MAX_TOKENS, True, 9000)
 
 
-def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path):
-    row = collect(tmp_path, [make_record("self", [-1.0], [-1.0], response="a\ud800b \U0001f600")]).shown[0][1]
-    assert row["c"] == "a\ufffdb \U0001f600"
-
-
-def test_a_kept_response_that_mentions_the_solution_is_counted(tmp_path):
+def test_a_row_carries_what_the_audit_would_say_of_it(tmp_path):
     leaky = make_record("guided", [-1.0], [-1.0], response="As the given solution shows, it is 5.")
     expert = make_record("expert", [-1.0], response="As the given solution shows, it is 5.")
     collection = collect(tmp_path, [leaky, expert])
-    assert collection.leaks == 1
-    assert [row["leak"] is not None for _, row in collection.shown] == [True, False]
+    assert [row["f"] for _, row in collection.shown] == [[["leak", "says 'the given solution'"]], []]
+    assert collection.tally.faulty["leak"] == {"guided": 1}

@@ -1,7 +1,7 @@
-"""The rows a report shows: texts, token log-probs in a compact code, and per-row numbers for its charts."""
+"""The row browser's data: texts, token log-probs in a compact code, and per-row numbers for the charts."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mindgap_data.gap.rows import Floats, GapRow, gap_row, read_gap_records
-from mindgap_data.record import TIERS
+from mindgap_data.checks.finding import RowFinding
+from mindgap_data.checks.response import inspect
+from mindgap_data.checks.tally import FileTally
+from mindgap_data.gap.records import GapRow, read_gap_records
+from mindgap_data.record import TIERS, Message, Record
 from mindgap_data.report.pieces import TokenPieces
-from mindgap_data.rewrite.leaks import mentions_reference
+from mindgap_data.statistics import Floats
 
 # A browser lays out a longer text badly; the page says that it was cut.
 MAX_TEXT = 20_000
@@ -23,23 +26,14 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _PAIRS = np.array([a + b for a in _ALPHABET for b in _ALPHABET])
 CODE_LOW, CODE_STEP = -30.0, 0.01
 
-_STAGES = ("self", "guided")
-_OUTCOMES = ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
-
 
 @dataclass
 class RowCollection:
     """What one pass over a file gathers beside the gap's sums."""
 
-    tokens: int = 0
-    characters: list[tuple[int, int]] = field(default_factory=list)  # of chosen and expert text, by row
+    tally: FileTally = field(default_factory=FileTally)
     overlap: list[float] = field(default_factory=list)  # with the expert, NaN where not measured, by row
     pass_rate: list[float] = field(default_factory=list)  # NaN where the self stage did not run, by row
-    leaks: int = 0  # kept self or guided responses that mention a reference solution
-    near_copies: int = 0
-    attempts: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {stage: dict.fromkeys(_OUTCOMES, 0) for stage in _STAGES}
-    )
     shown: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # (row number, what the page shows)
 
 
@@ -52,12 +46,13 @@ def collect_rows(
     """
     rng = random.Random(seed)
     for number, (line, record) in enumerate(read_gap_records(path)):
-        row = gap_row(path, line, record)
-        leak = None if row.tier == "expert" else mentions_reference(_chosen(record)[:MAX_TEXT])
-        _count(record, leak, collection)
+        row, findings = GapRow.of(line, record), inspect(record)
+        collection.tally.add(record, findings)
+        collection.overlap.append(_or_nan(record.attempts.expert_overlap))
+        collection.pass_rate.append(_or_nan(record.attempts.pass_rate))
         slot = number if number < max_rows else rng.randrange(number + 1)
         if slot < max_rows:
-            shown = (number, _shown_row(record, row, leak, pieces))
+            shown = (number, _shown_row(record, row, findings, pieces))
             if slot < len(collection.shown):
                 collection.shown[slot] = shown
             else:
@@ -66,38 +61,22 @@ def collect_rows(
     collection.shown.sort(key=lambda item: item[0])
 
 
-def _count(record: dict[str, Any], leak: str | None, collection: RowCollection) -> None:
-    attempts = record["attempts"]
-    collection.characters.append((len(_chosen(record)), len(record["expert"])))
-    collection.overlap.append(_number(attempts.get("expert_overlap")))
-    collection.pass_rate.append(_number(attempts.get("pass_rate")))
-    collection.leaks += leak is not None
-    collection.near_copies += attempts.get("near_copy") is True
-    for stage in _STAGES:
-        counts = attempts.get(stage)
-        if not isinstance(counts, dict):
-            continue
-        for outcome in _OUTCOMES:
-            value = counts.get(outcome, 0)
-            collection.attempts[stage][outcome] += value if isinstance(value, int) else 0
-
-
-def _shown_row(record: dict[str, Any], row: GapRow, leak: str | None, pieces: TokenPieces | None) -> dict[str, Any]:
+def _shown_row(
+    record: Record, row: GapRow, findings: Sequence[RowFinding], pieces: TokenPieces | None
+) -> dict[str, Any]:
     """One row as the page embeds it; keys are short because there are thousands."""
-    chosen, expert = _chosen(record), record["expert"]
-    attempts = record["attempts"]
+    chosen, expert = record.messages[-1].content, record.expert
     shown: dict[str, Any] = {
-        "id": _text(str(record["id"])[:200]),
+        "id": _text(record.id[:200]),
         "t": TIERS.index(row.tier),
-        "q": _text(_prompt(record)),
+        "q": _text(_prompt(record.messages[:-1])),
         "c": _text(chosen),
         "e": _text(expert),
         "cp": encode_logprobs(row.chosen),
-        "pr": _null(_number(attempts.get("pass_rate"))),
-        "ov": _null(_number(attempts.get("expert_overlap"))),
+        "pr": record.attempts.pass_rate,
+        "ov": record.attempts.expert_overlap,
         "cut": max(len(chosen), len(expert)) > MAX_TEXT or max(len(row.chosen), _length(row.expert)) > MAX_TOKENS,
-        "leak": leak,
-        "copy": attempts.get("near_copy") is True,
+        "f": [[finding.kind, _text(finding.detail)] for finding in findings],
         "n": len(row.chosen),
         "nll": [
             round(-float(row.chosen.mean()), 4),
@@ -111,9 +90,9 @@ def _shown_row(record: dict[str, Any], row: GapRow, leak: str | None, pieces: To
     if row.behavior is not None and (row.tier == "expert" or np.abs(row.is_log_ratio).max() > CODE_STEP / 2):
         shown["cw"] = encode_logprobs(row.is_log_ratio)
     if pieces is not None:
-        shown["cl"] = _lengths(pieces, record["response_token_ids"], chosen)
-        if row.tier != "expert" and row.expert is not None:
-            shown["el"] = _expert_lengths(pieces, record, row.expert)
+        shown["cl"] = _lengths(pieces, record.response_token_ids, chosen)
+        if row.tier != "expert" and record.expert_token_ids is not None:
+            shown["el"] = _lengths(pieces, record.expert_token_ids, expert)
     return shown
 
 
@@ -134,23 +113,10 @@ def _lengths(pieces: TokenPieces, ids: list[int], text: str) -> str | None:
     return None if found is None else encode_lengths(found)
 
 
-def _expert_lengths(pieces: TokenPieces, record: dict[str, Any], expert: Floats) -> str | None:
-    ids = record.get("expert_token_ids")
-    if not isinstance(ids, list) or len(ids) != len(expert):
-        return None
-    return _lengths(pieces, ids, record["expert"])
-
-
-def _chosen(record: dict[str, Any]) -> str:
-    text: str = record["messages"][-1]["content"]
-    return text
-
-
-def _prompt(record: dict[str, Any]) -> str:
-    turns = record["messages"][:-1]
+def _prompt(turns: Sequence[Message]) -> str:
     if len(turns) == 1:
-        return str(turns[0]["content"])
-    return "\n\n".join(f"[{turn.get('role', '')}] {turn['content']}" for turn in turns)
+        return turns[0].content
+    return "\n\n".join(f"[{turn.role}] {turn.content}" for turn in turns)
 
 
 def _text(text: str) -> str:
@@ -162,9 +128,5 @@ def _length(values: Floats | None) -> int:
     return 0 if values is None else len(values)
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
-def _null(value: float) -> float | None:
-    return value if value == value else None
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
