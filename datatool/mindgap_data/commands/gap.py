@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from mindgap_data.checks.noise import all_noise_findings
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.gap.figures import Settings, as_json
@@ -74,6 +75,8 @@ def command(
     for gap in gaps:
         for notice in gap.notices:
             click.echo(f"Note: {notice}", err=True)
+        for finding in all_noise_findings(gap.noise):
+            click.echo(f"Note: {gap.path}: {finding.in_words}", err=True)
     if as_json_output:
         output = {"version": JSON_VERSION, "settings": as_json(settings), "rescored": rescored}
         click.echo(json.dumps(output | {"files": [gap.as_dict() for gap in gaps]}, allow_nan=False))

@@ -7,6 +7,7 @@ from typing import Any
 
 from mindgap_data.errors import UserError
 from mindgap_data.gap.figures import GapFigures, Settings, as_json, gap_figures
+from mindgap_data.gap.noise import NoiseFloor, noise_file, read_noise
 from mindgap_data.gap.records import GapRow, ScoringPolicy, read_gap_records
 from mindgap_data.gap.sums import RowSums, reduce_rows
 from mindgap_data.record import TIERS
@@ -23,6 +24,7 @@ class FileGap:
     sums: RowSums
     figures: dict[str, GapFigures | None]  # by tier and "all"
     notices: tuple[str, ...]  # one line each
+    noise: NoiseFloor | None = None  # what `mindgap-data noise` found on the file, if it was run
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -30,6 +32,7 @@ class FileGap:
             "file": str(self.path),
             "policy": asdict(self.policy),
             "notices": list(self.notices),
+            "noise": None if self.noise is None else self.noise.as_dict(),
             "tiers": as_json(self.figures),
         }
 
@@ -58,7 +61,9 @@ def measure(path: Path, settings: Settings, rows: Rows = recorded_rows) -> FileG
     if len(sums.tier) == 0:
         raise UserError(f"{skipped[0]}; no row is left to measure")
     figures = gap_figures(sums, settings)
-    return FileGap(path, ScoringPolicy.of(first), sums, figures, tuple(_notices(path, figures, skipped)))
+    found = noise_file(path)
+    noise = read_noise(found) if found.exists() else None
+    return FileGap(path, ScoringPolicy.of(first), sums, figures, tuple(_notices(path, figures, skipped)), noise)
 
 
 def refuse_mixed_policies(files: Iterable[FileGap]) -> None:

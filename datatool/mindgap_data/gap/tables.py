@@ -38,7 +38,15 @@ def gap_tables(files: Sequence[FileGap], settings: Settings, console: Console, r
     note = f"In brackets: {settings.confidence:.0%} bootstrap intervals over rows. NLL, KL and gaps in nats."
     if not _is_wide(console, len(tables[0].columns) - 1):
         note += " A wider terminal, a pipe or --json shows them all."
-    return Group(*tables, Text(note, style="dim"))
+    floors = [Text(_noise(file)) for file in files if file.noise is not None]
+    return Group(*tables, *floors, Text(note, style="dim"))
+
+
+def _noise(file: FileGap) -> str:
+    """What the weights of an untrained policy come to, by rounding alone."""
+    assert file.noise is not None
+    levels = ", ".join(f"{_number(ess)} ({level})" for level, ess in file.noise.ess.items())
+    return f"Noise alone ({file.path.name}.noise.json): ESS/N {levels}; sd {_number(file.noise.sd)} nats per token"
 
 
 def _is_wide(console: Console, columns: int) -> bool:

@@ -290,8 +290,20 @@ function figuresSection() {
       { class: "muted small" },
       `In brackets: ${percent(DATA.settings.confidence, 0)} bootstrap intervals over rows (${count(DATA.settings.resamples)} resamples).`,
     ),
+    noiseNote(),
     drawsTable(),
     styleTable(),
+  );
+}
+
+function noiseNote() {
+  if (!DATA.noise) return null;
+  const levels = Object.entries(DATA.noise.ess).map(([level, ess]) => `${number(ess)} (${level})`);
+  return el(
+    "p",
+    { id: "noise", class: "muted small" },
+    `Noise alone, before any training: ESS/N ${levels.join(", ")}; ${number(DATA.noise.sd, 4)} nats per token (sd), ` +
+      `${percent(DATA.noise.outside)} of token ratios outside [0.9, 1.1].`,
   );
 }
 
