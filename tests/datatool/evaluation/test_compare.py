@@ -211,9 +211,9 @@ def test_bad_folders_are_one_line(tmp_path: Path) -> None:
     (alien / "summary.json").write_text("[]")
     missing = tmp_path / "missing"
     for pair, message in [
-        ((good, missing), f"{missing}: no summary.json; this is no finished `mindgap-data evaluate -o` folder"),
+        ((good, missing), f"{missing}: no summary.json; not the folder of a finished `mindgap-data evaluate`"),
         ((good, other), f"{good} and {other}: no problem in common; evaluate both on the same benchmarks"),
         ((torn, good), f"{torn}/generations.jsonl:1: this is not a row of an evaluation"),
-        ((alien, good), f"{alien}/summary.json: is no summary of an evaluation"),
+        ((alien, good), f"{alien}/summary.json: not the summary of an evaluation"),
     ]:
         assert run("--compare", *pair) == (2, f"Error: {message}\n")
