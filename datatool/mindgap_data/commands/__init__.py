@@ -17,7 +17,9 @@ SECTIONS: dict[str, dict[str, str]] = {
         "gap": "Measure the policy gap before and after rewriting.",
         "report": "Write the gap as one self-contained HTML page.",
         "audit": "Check a rewritten file for leaks, copies, degenerate text; rank rows to read.",
+        "noise": "Measure the floor that rounding sets to importance weights.",
         "evaluate": "Accuracy, pass@k and majority vote of a model on benchmarks; compare two runs.",
+        "forget": "What fine-tuning cost: general text, instructions, untouched tasks, KL to the base.",
     },
     "Check files": {
         "validate": "Check a file against the record's schema and alignment rules.",

@@ -84,6 +84,14 @@ class EvaluationJob:
         }
         return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
 
+    def shown(self, outcome: Outcome) -> dict[str, Any]:
+        """A draw as generations.jsonl has it."""
+        if isinstance(outcome, Failure):
+            return {"outcome": "failed", "tokens": 0, "vote": None, "text": "", "reason": outcome.reason}
+        assert isinstance(outcome, Attempt)
+        vote = None if outcome.verdict in ("truncated", "no_answer") else answer_vote(outcome.text)
+        return {"outcome": outcome.verdict, "tokens": outcome.tokens, "vote": vote, "text": outcome.text}
+
     def _evaluate(self, benchmark: str, line: int, problem: Problem) -> Steps[Finished[Evaluated]]:
         prompt = self.engine.tokenizer.prompt_ids(problem.messages)
         room = min(self.engine.sampling.max_tokens, self.engine.max_context - len(prompt))
@@ -95,7 +103,7 @@ class EvaluationJob:
             key = f"{benchmark}/{problem.id}"
             draws: list[Draw] = [draw(f"{key}/{n}", prompt, self.seed, room) for n in range(self.samples)]
             outcomes = yield draws
-        shown = [_shown(outcome) for outcome in outcomes]
+        shown = [self.shown(outcome) for outcome in outcomes]
         result = ProblemResult(
             benchmark, problem.id, tuple(Drawn(one["outcome"], one["tokens"], one["vote"]) for one in shown)
         )
@@ -116,12 +124,3 @@ def summarise(groups: Sequence[Sequence[ProblemResult]]) -> dict[str, Any]:
         "benchmarks": [benchmark_figures(results[0].benchmark, results).as_dict() for results in groups],
         "average": average_figures(groups).as_dict() if len(groups) > 1 else None,
     }
-
-
-def _shown(outcome: Outcome) -> dict[str, Any]:
-    """A draw as generations.jsonl has it."""
-    if isinstance(outcome, Failure):
-        return {"outcome": "failed", "tokens": 0, "vote": None, "text": "", "reason": outcome.reason}
-    assert isinstance(outcome, Attempt)
-    vote = None if outcome.verdict in ("truncated", "no_answer") else answer_vote(outcome.text)
-    return {"outcome": outcome.verdict, "tokens": outcome.tokens, "vote": vote, "text": outcome.text}

@@ -24,6 +24,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "json": "mindgap_data.verify.schema:JsonVerifier",
         "tool_call": "mindgap_data.verify.tool_call:ToolCallVerifier",
         "code": "mindgap_data.verify.code:CodeVerifier",
+        "instructions": "mindgap_data.verify.instructions:InstructionsVerifier",
         "judge": "mindgap_data.verify.judge:JudgeVerifier",
         "none": "mindgap_data.verify.unchecked:UncheckedVerifier",
     }
