@@ -12,6 +12,11 @@ from mindgap_loss.options import LossOptions
 class AlarmOptions(AlarmThresholds):
     """When the run warns, and whether it stops."""
 
+    noise: str | None = Field(
+        default=None,
+        description="file that `mindgap-data noise` wrote: its floor is shown beside a low ESS/N, and a level below it "
+        "is named as training starts",
+    )
     stop: bool = Field(default=False, description="stop the run, with a checkpoint, when an alarm has lasted")
     patience: int = Field(default=3, ge=1, description="logs in a row an alarm must last before `stop` acts")
 

@@ -72,4 +72,5 @@ class MindGapPlugin(BasePlugin):
         """The alarms."""
         from mindgap_axolotl.callbacks import AlarmCallback
 
-        return [AlarmCallback(options_of(cfg).alarms)]
+        options = options_of(cfg)
+        return [AlarmCallback(options.alarms, options.level)]

@@ -6,6 +6,7 @@ import numpy as np
 
 from mindgap_data.checks.finding import Finding
 from mindgap_data.checks.kinds import KINDS
+from mindgap_data.checks.noise import all_noise_findings
 from mindgap_data.checks.shared import REWRITTEN, expert_share_findings, weight_findings
 from mindgap_data.checks.style import style_findings
 from mindgap_data.checks.tally import FileTally
@@ -21,6 +22,7 @@ from mindgap_data.checks.thresholds import (
     AlarmThresholds,
 )
 from mindgap_data.gap.figures import GapFigures
+from mindgap_data.gap.noise import NoiseFloor
 
 # Outcome of a draw -> share of a stage's draws that is tolerated, title, advice.
 _DRAWS = {
@@ -58,8 +60,9 @@ def tally_findings(tally: FileTally) -> Iterator[Finding]:
     yield from style_findings(tally.style.by_tier())
 
 
-def gap_findings(figures: Mapping[str, GapFigures | None]) -> Iterator[Finding]:
-    """What is wrong with a file, from its gap by tier and for "all"."""
+def gap_findings(figures: Mapping[str, GapFigures | None], noise: NoiseFloor | None = None) -> Iterator[Finding]:
+    """What is wrong with a file, from its gap by tier and for "all", and from the noise floor where it was measured."""
+    yield from all_noise_findings(noise)
     everything = figures["all"]
     assert everything is not None
     if everything.paired < everything.rows:
@@ -82,6 +85,7 @@ def gap_findings(figures: Mapping[str, GapFigures | None]) -> Iterator[Finding]:
                 weights.variance.estimate,
                 weights.clipped_share.estimate,
                 AlarmThresholds(),
+                None if noise is None else noise.ess["token"],
             )
     own, guided = figures["self"], figures["guided"]
     if own is not None and own.kl is not None and own.kl.k3.estimate > SELF_KL:

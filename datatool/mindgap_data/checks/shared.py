@@ -12,7 +12,12 @@ REWRITTEN: tuple[Tier, ...] = ("self", "guided")
 
 
 def weight_findings(
-    tier: str, ess_fraction: float | None, variance: float | None, clipped_share: float | None, limits: AlarmThresholds
+    tier: str,
+    ess_fraction: float | None,
+    variance: float | None,
+    clipped_share: float | None,
+    limits: AlarmThresholds,
+    noise_ess: float | None = None,
 ) -> Iterator[Finding]:
     """What is wrong with the raw weights of a self or guided tier.
 
@@ -22,13 +27,15 @@ def weight_findings(
         variance: of the raw weights.
         clipped_share: share of weights the clip changes.
         limits: the thresholds.
+        noise_ess: the ESS/N that rounding alone leaves at this level, where `mindgap-data noise` measured it.
     """
     if ess_fraction is not None and ess_fraction < limits.ess_floor:
+        beside = "" if noise_ess is None else f" (noise alone leaves {noise_ess:.3g})"
         yield Finding(
             f"ess_floor.{tier}",
             "bad",
             f"Few tokens carry the gradient in the {tier} tier",
-            f"ESS/N is {ess_fraction:.3g}, below {limits.ess_floor:g}",
+            f"ESS/N is {ess_fraction:.3g}, below {limits.ess_floor:g}{beside}",
             "Use level: token or geometric with clip: truncate, train for fewer steps at a lower learning rate, or "
             "rewrite again with the current model.",
         )

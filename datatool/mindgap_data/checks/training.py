@@ -52,8 +52,15 @@ class TrainingLog:
 class TrainingWatch:
     """Judges a run log by log; remembers only what trends are measured against."""
 
-    def __init__(self, limits: AlarmThresholds) -> None:
+    def __init__(self, limits: AlarmThresholds, noise_ess: float | None = None) -> None:
+        """Start a run.
+
+        Args:
+            limits: the thresholds.
+            noise_ess: the ESS/N that rounding alone leaves at the run's level, to be shown beside a low one.
+        """
         self.limits = limits
+        self.noise_ess = noise_ess
         self._nll = {tier: _Trend() for tier in TIERS}
         self._grad_norms: deque[float] = deque(maxlen=TREND_LOGS)
         self._tokens: deque[Mapping[str, float]] = deque(maxlen=TREND_LOGS)
@@ -71,7 +78,9 @@ class TrainingWatch:
     def _weights(self, log: TrainingLog) -> Iterator[Finding]:
         for tier in REWRITTEN:
             if (seen := log.tiers.get(tier)) is not None:
-                yield from weight_findings(tier, seen.ess, seen.weight_variance, seen.clipped_share, self.limits)
+                yield from weight_findings(
+                    tier, seen.ess, seen.weight_variance, seen.clipped_share, self.limits, self.noise_ess
+                )
 
     def _nll_rise(self, log: TrainingLog) -> Iterator[Finding]:
         # By tier: the mix of tiers in a batch moves the NLL more than training does.

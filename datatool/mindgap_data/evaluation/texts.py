@@ -41,3 +41,9 @@ def general_texts() -> tuple[GeneralText, ...]:
 def instructions_path() -> str:
     """The shipped file of prompts whose instructions the verifier `instructions` checks."""
     return str(_DATA.joinpath("instructions.jsonl"))
+
+
+def instruction_prompts() -> tuple[str, ...]:
+    """The prompts of that file."""
+    lines = _DATA.joinpath("instructions.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(json.loads(line)["prompt"] for line in lines)

@@ -9,7 +9,6 @@ from typing import Any
 from mindgap_data import __version__
 from mindgap_data.checks.data import gap_findings, tally_findings
 from mindgap_data.checks.finding import Finding, worst_first
-from mindgap_data.checks.noise import all_noise_findings
 from mindgap_data.checks.training import run_findings
 from mindgap_data.gap.figures import Settings, as_json
 from mindgap_data.gap.measure import FileGap, measure
@@ -55,7 +54,7 @@ def build_report(
 
     gap = measure(path, settings, rows)
     tally = collection.tally
-    findings = worst_first([*gap_findings(gap.figures), *all_noise_findings(gap.noise), *tally_findings(tally)])
+    findings = worst_first([*gap_findings(gap.figures, gap.noise), *tally_findings(tally)])
     training = run_findings(run.logs) if run else []
     index, shown = _index(collection)
     total = len(gap.sums.tier)

@@ -55,6 +55,12 @@ def test_what_one_log_alone_shows(entry: dict[str, Any], words: str) -> None:
     assert [finding.in_words for finding in last(entry)] == [words]
 
 
+def test_the_noise_floor_stands_beside_a_low_ess() -> None:
+    watch = TrainingWatch(AlarmThresholds(), noise_ess=0.42)
+    (finding,) = watch.see(TrainingLog.of(1, {"mindgap/self/ess": 0.2}))
+    assert finding.detail == "ESS/N is 0.2, below 0.3 (noise alone leaves 0.42)"
+
+
 def test_a_lasting_rise_of_a_tiers_nll_is_named() -> None:
     (finding,) = last(*STEADY, *[{"mindgap/self/nll": 1.5}] * 11)
     assert (finding.rule, finding.severity) == ("nll_rise.self", "bad")

@@ -1,6 +1,8 @@
 """Alarms: each fires on its own numbers, once, with a remedy; `stop` ends the run."""
 
+import json
 from math import inf
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from mindgap_axolotl.args import AlarmOptions
 from mindgap_axolotl.callbacks import AlarmCallback
 from mindgap_data.checks.training import TrainingLog, run_findings
+from mindgap_data.gap.noise import NoiseFloor
 
 
 def feed(callback: AlarmCallback, *logs: dict[str, Any]) -> tuple[list[dict[str, str]], Any]:
@@ -90,3 +93,17 @@ def test_evaluation_logs_are_not_judged() -> None:
     callback = AlarmCallback(AlarmOptions())
     callback.on_log(None, SimpleNamespace(global_step=1), None, logs={"eval_loss": 1.0, "mindgap/self/ess": 0.01})
     assert callback.lasting == {}
+
+
+def test_a_level_below_its_noise_floor_is_named_as_training_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    floor = NoiseFloor(10, 5_000, 0.0, 0.1, 0.3, 0.5, {"token": 0.99, "sequence": 0.01, "geometric": 0.999})
+    path = tmp_path / "train.jsonl.noise.json"
+    path.write_text(json.dumps({"version": 1, "floor": floor.as_dict()}))
+    said: list[str] = []
+    monkeypatch.setattr("mindgap_axolotl.callbacks.LOG", SimpleNamespace(warning=said.append))
+    AlarmCallback(AlarmOptions(noise=str(path)), "token").on_train_begin(None, None, None)
+    assert said == []
+    AlarmCallback(AlarmOptions(noise=str(path)), "sequence").on_train_begin(None, None, None)
+    assert [line.split(":")[1] for line in said] == [" Weights at level sequence are below their noise floor"]
