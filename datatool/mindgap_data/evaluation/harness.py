@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mindgap_data.engines.open import Policy
 from mindgap_data.errors import UserError
@@ -30,24 +33,33 @@ def harness_changes(request: ForgettingRequest, tasks: Sequence[str]) -> dict[st
 
 
 def _run(policy: Policy, tasks: Sequence[str]) -> Samples:
-    from lm_eval import simple_evaluate  # type: ignore[import-not-found]
+    import torch
+    from lm_eval import simple_evaluate
 
     spec = policy.spec
-    arguments = {"pretrained": str(resolve_model_path(spec.model)), "dtype": spec.dtype, **spec.load_options}
+    # The harness would take CUDA for granted, and the checkpoint's precision on a CPU, too.
+    device = spec.device if spec.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = "float32" if (spec.dtype, device) == ("auto", "cpu") else spec.dtype
+    arguments = {"pretrained": str(resolve_model_path(spec.model)), "dtype": dtype, **spec.load_options}
     arguments |= {"peft": spec.adapter} if spec.adapter else {}
     arguments |= {"revision": spec.revision} if spec.revision else {}
     try:
         results = simple_evaluate(
             model="hf",
             model_args=arguments,
-            tasks=list(tasks),
+            tasks=[_task(name) for name in tasks],
             batch_size=policy.settings.batch_size,
-            device=None if spec.device == "auto" else spec.device,
+            device=device,
             log_samples=True,
         )
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"--lm-eval {','.join(tasks)}: {error}") from error
     return {task: _by_metric(samples) for task, samples in results["samples"].items()}
+
+
+def _task(name: str) -> Any:
+    """A task of the harness by its name, or one of the user's own from a YAML file."""
+    return yaml.safe_load(Path(name).read_text(encoding="utf-8")) if name.endswith(".yaml") else name
 
 
 def _by_metric(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[Any, float]]:
