@@ -110,6 +110,16 @@ def bootstrap_interval(
     return percentile_interval(statistic(table.sum(axis=0)), draws, confidence)
 
 
+def mean_interval(
+    values: npt.ArrayLike, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap interval of the mean of ``values`` [N]; all NaN when N = 0."""
+    n = len(_table(values)) or np.nan
+    return bootstrap_interval(
+        values, lambda sums: sums[..., 0] / n, confidence=confidence, resamples=resamples, seed=seed
+    )
+
+
 def mean_of_means(groups: Sequence[npt.ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, Floats]:
     """Mean over groups of the group's mean, and its bootstrap draws [R], resampling within each group.
 

@@ -7,7 +7,7 @@ from typing import Any
 from recipes.headline.measure import read_json
 from recipes.headline.plan import DATA, Plan, arms
 
-from mindgap_data.gap.figures import Figures, Settings
+from mindgap_data.gap.figures import GapFigures, Settings
 from mindgap_data.gap.measure import measure as measure_gap
 
 
@@ -48,7 +48,7 @@ def gap(data: Path) -> dict[str, dict[str, float | None]]:
     return {tier: _gap(found) for tier, found in figures.items() if found is not None}
 
 
-def _gap(figures: Figures) -> dict[str, float | None]:
+def _gap(figures: GapFigures) -> dict[str, float | None]:
     weights = figures.weights["after"]["token"]
     return {
         "rows": figures.rows,

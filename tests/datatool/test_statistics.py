@@ -11,14 +11,11 @@ from mindgap_data.statistics import (
     bootstrap_interval,
     bootstrap_sums,
     mcnemar,
+    mean_interval,
     mean_of_means,
     paired_bootstrap,
     percentile_interval,
 )
-
-
-def mean_interval(values, **settings):
-    return bootstrap_interval(values, lambda sums: sums[..., 0] / (len(values) or math.nan), **settings)
 
 
 def test_sums_are_those_of_the_same_rows_drawn_one_by_one():

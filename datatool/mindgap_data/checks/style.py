@@ -86,7 +86,9 @@ class StyleTally:
     """The styles of a file's responses by tier, a few bytes a row."""
 
     def __init__(self) -> None:
-        self._columns = {tier: {name: array("L") for name in MEASURES} for tier in TIERS}
+        self._columns: dict[str, dict[str, array[int]]] = {
+            tier: {name: array("L") for name in MEASURES} for tier in TIERS
+        }
 
     def add(self, tier: str, style: ResponseStyle) -> None:
         """Count one response in."""
@@ -95,8 +97,8 @@ class StyleTally:
 
     def by_tier(self, resamples: int = RESAMPLES) -> dict[str, TierStyle]:
         """Every tier that has rows; intervals resample its rows."""
-        tables = {tier: self._table(tier) for tier in TIERS if self._columns[tier]["words"]}
-        sums = {
+        tables: dict[str, Floats] = {tier: self._table(tier) for tier in TIERS if self._columns[tier]["words"]}
+        sums: dict[str, _Sums] = {
             tier: (table.sum(axis=0), bootstrap_sums(table, resamples, seed))
             for seed, (tier, table) in enumerate(tables.items())
         }
