@@ -57,7 +57,13 @@ def _reader_folder() -> Iterator[None]:
     """The working directory of a reader who has just run the demo."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(SAMPLES / "rewritten.jsonl", Path(folder) / "out.jsonl")
-        for path in (ROOT / "recipes", SAMPLES / "responses.jsonl", SAMPLES / "t10", SAMPLES / "t05"):
+        for path in (
+            ROOT / "recipes",
+            SAMPLES / "responses.jsonl",
+            SAMPLES / "calls.jsonl",
+            SAMPLES / "t10",
+            SAMPLES / "t05",
+        ):
             os.symlink(path, Path(folder) / path.name)
         with chdir(folder):
             yield
