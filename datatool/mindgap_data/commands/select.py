@@ -14,9 +14,9 @@ from mindgap_data.rewrite.selection import (
     read_lengths,
     require_expert_logprobs,
     select,
-    selected_rows,
+    selected_records,
 )
-from mindgap_data.rows.writing import JsonlWriter
+from mindgap_data.rows.writing import RecordWriter
 
 
 class Stages(click.ParamType):
@@ -33,7 +33,7 @@ class Stages(click.ParamType):
         names = {"self", "guided"} if value == "all" else {name.strip() for name in value.split(",")}
         if unknown := sorted(names - set(TIERS)):
             raise UserError(
-                f"--tiers {value}: {', '.join(unknown)} is no stage; name some of {', '.join(TIERS)}, or all"
+                f"--tiers {value}: there is no stage {', '.join(unknown)}; name some of {', '.join(TIERS)}, or all"
             )
         return frozenset(names - {"expert"})
 
@@ -96,9 +96,9 @@ def command(
     except OSError as error:
         raise UserError(f"{output}: the folder cannot be made: {error.strerror}") from error
     for selection in selections:
-        with JsonlWriter(targets[selection.stages]) as writer:
-            for row in selected_rows(file, selection):
-                writer.write(row)
+        with RecordWriter(targets[selection.stages]) as writer:
+            for record in selected_records(file, selection):
+                writer.write(record)
             writer.finish()
     summary = [_summary(one, targets[one.stages]) for one in selections]
     unmatched = 0 if match_tokens else len(rows) - len(selections[0].rows)

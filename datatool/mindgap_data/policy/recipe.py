@@ -99,14 +99,14 @@ class _Document:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise self.error(name, f"text is wanted, this is {_short(value)}")
+            raise self.error(name, f"must be text, not {_short(value)}")
         return value
 
     def flag(self, name: str) -> bool:
         """A field that holds true or false; false when it is absent."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self.error(name, f"true or false is wanted, this is {_short(value)}")
+            raise self.error(name, f"must be true or false, not {_short(value)}")
         return bool(value)
 
 
@@ -115,21 +115,21 @@ def _sequence_len(document: _Document) -> int:
     if value is None:
         return _DEFAULT_SEQUENCE_LEN
     if type(value) is not int or value < 2:
-        raise document.error("sequence_len", f"a number of tokens is wanted, this is {_short(value)}")
+        raise document.error("sequence_len", f"must be a number of tokens, not {_short(value)}")
     return value
 
 
 def _mapping(document: _Document, name: str) -> Mapping[str, Any]:
     value = document.values.get(name) or {}
     if not isinstance(value, dict):
-        raise document.error(name, f"a mapping is wanted, this is {_short(value)}")
+        raise document.error(name, f"must be a mapping, not {_short(value)}")
     return value
 
 
 def _text_list(document: _Document, name: str) -> list[str]:
     value = document.values.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise document.error(name, f"a list of texts is wanted, this is {_short(value)}")
+        raise document.error(name, f"must be a list of texts, not {_short(value)}")
     return value
 
 
@@ -137,7 +137,7 @@ def _templates(document: _Document) -> tuple[str | None, str | None]:
     """(template, fallback) as Jinja text, chosen as Axolotl does: a dataset's own, else the recipe's."""
     datasets = document.values.get("datasets") or []
     if not isinstance(datasets, list) or not all(isinstance(entry, dict) for entry in datasets):
-        raise document.error("datasets", "a list of mappings is wanted")
+        raise document.error("datasets", "must be a list of mappings")
     recipe = document.values
     # Axolotl reads a lone chat_template_jinja as chat_template: jinja.
     chosen = [_choice(entry) or _choice(recipe) for entry in datasets] or [_choice(recipe)]

@@ -2,13 +2,12 @@
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mindgap_data.errors import UserError
-from mindgap_data.record import TIERS, record_error
+from mindgap_data.record import TIERS, Record
 from mindgap_data.rows.reading import read_rows
 
 # The paper's ablation: which stages' responses a training file keeps; the rest fall back to the expert.
@@ -21,7 +20,7 @@ GRID: tuple[frozenset[str], ...] = (
 
 
 @dataclass(frozen=True)
-class Row:
+class RowLengths:
     """What choosing rows needs to know of one: its lengths in trained tokens."""
 
     tier: str
@@ -49,26 +48,26 @@ def cell_name(stages: Collection[str]) -> str:
     return "all" if len(stages) == 2 else "+".join([*stages, "expert"])
 
 
-def read_lengths(path: Path) -> list[Row]:
+def read_lengths(path: Path) -> list[RowLengths]:
     """Lengths of every row of a rewritten file, in order.
 
     Raises:
-        UserError: a row is no valid record, or an id comes twice.
+        UserError: a row is not a valid record, or an id comes twice.
     """
-    rows: list[Row] = []
+    rows: list[RowLengths] = []
     seen: dict[str, int] = {}
-    for line, row in _records(path):
-        if row["id"] in seen:
+    for line, record in _records(path):
+        if record.id in seen:
             raise UserError(
-                f"{path}:{line}: field id: {_short(row['id'])} is the id of line {seen[row['id']]} too; "
+                f"{path}:{line}: field id: {_short(record.id)} is the id of line {seen[record.id]} too; "
                 "rows are matched by id, remove one"
             )
-        seen[row["id"]] = line
-        rows.append(Row(row["tier"], len(row["response_token_ids"]), _expert_tokens(row)))
+        seen[record.id] = line
+        rows.append(RowLengths(record.tier, len(record.response_token_ids), _expert_tokens(record)))
     return rows
 
 
-def require_expert_logprobs(path: Path, rows: Sequence[Row], cells: Collection[frozenset[str]]) -> None:
+def require_expert_logprobs(path: Path, rows: Sequence[RowLengths], cells: Collection[frozenset[str]]) -> None:
     """Refuse a file written without its experts' log-probs where a training file has to fall back to them.
 
     Raises:
@@ -83,7 +82,7 @@ def require_expert_logprobs(path: Path, rows: Sequence[Row], cells: Collection[f
 
 
 def select(
-    rows: Sequence[Row], cells: Iterable[frozenset[str]], *, match_tokens: bool = False, seed: int = 0
+    rows: Sequence[RowLengths], cells: Iterable[frozenset[str]], *, match_tokens: bool = False, seed: int = 0
 ) -> list[Selection]:
     """The rows of each training file.
 
@@ -108,66 +107,72 @@ def select(
     return [_selection(rows, stages, _fitting(rows, stages, order, budget)) for stages in cells]
 
 
-def selected_rows(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
-    """The rows of a training file, in the order of the input; every one a valid record."""
-    for index, (_, row) in enumerate(_records(path)):
+def selected_records(path: Path, selection: Selection) -> Iterator[Record]:
+    """The records of a training file, in the order of the input."""
+    for index, (_, record) in enumerate(_records(path)):
         if index in selection.rows:
-            yield row if row["tier"] == "expert" or row["tier"] in selection.stages else expert_row(row)
+            kept = record.tier == "expert" or record.tier in selection.stages
+            yield record if kept else expert_record(record)
 
 
-def expert_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A rewritten row as it would be had no stage found a correct response.
+def expert_record(record: Record) -> Record:
+    """A rewritten record as it would be had no stage found a correct response.
 
     ``expert_token_ids`` and ``expert_logprobs`` become the response's ids and policy log-probs; the
     input's own log-probs of the expert, where it brought them for the same ids, the behaviour's.
     The draw counts stay: they say what the rewriting run saw.
     """
-    logged = row.get("input.behavior_logprobs")
-    if row.get("input.response_token_ids") != row["expert_token_ids"]:
-        logged = None
-    return {
-        **row,
-        "messages": [*row["messages"][:-1], {**row["messages"][-1], "content": row["expert"]}],
-        "tier": "expert",
-        "response_token_ids": row["expert_token_ids"],
-        "behavior_logprobs": logged,
-        "policy_logprobs": row["expert_logprobs"],
-        "attempts": {**row["attempts"], "expert_overlap": None, "near_copy": None},
-        "provenance": {
-            **row["provenance"],
-            "behavior": None if logged is None else "logged",
-            "behavior_prompt": None,
-            "replaced_tier": row["tier"],
-        },
-    }
+    extra = record.model_extra or {}
+    same_ids = extra.get("input.response_token_ids") == record.expert_token_ids
+    logged = extra.get("input.behavior_logprobs") if same_ids else None
+    last = record.messages[-1].model_copy(update={"content": record.expert})
+    return record.model_copy(
+        update={
+            "messages": [*record.messages[:-1], last],
+            "tier": "expert",
+            "response_token_ids": record.expert_token_ids,
+            "behavior_logprobs": logged,
+            "policy_logprobs": record.expert_logprobs,
+            "attempts": record.attempts.model_copy(update={"expert_overlap": None, "near_copy": None}),
+            "provenance": record.provenance.model_copy(
+                update={
+                    "behavior": None if logged is None else "logged",
+                    "behavior_prompt": None,
+                    "replaced_tier": record.tier,
+                }
+            ),
+        }
+    )
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(path: Path) -> Iterator[tuple[int, Record]]:
     for line, row in read_rows(path):
-        if error := record_error(row):
-            raise UserError(f"{path}:{line}: {error}; `mindgap-data validate {path}` lists every such row")
-        yield line, row
+        try:
+            yield line, Record.from_row(row)
+        except ValueError as fault:
+            listed = f"`mindgap-data validate {path}` lists every such row"
+            raise UserError(f"{path}:{line}: {fault}; {listed}") from None
 
 
-def _expert_tokens(row: Mapping[str, Any]) -> int | None:
-    if row["tier"] == "expert":
-        return len(row["response_token_ids"])
-    if row.get("expert_token_ids") is None or row.get("expert_logprobs") is None:
+def _expert_tokens(record: Record) -> int | None:
+    if record.tier == "expert":
+        return len(record.response_token_ids)
+    if record.expert_token_ids is None or record.expert_logprobs is None:
         return None
-    return len(row["expert_token_ids"])
+    return len(record.expert_token_ids)
 
 
-def _tokens(row: Row, stages: frozenset[str]) -> int | None:
+def _tokens(row: RowLengths, stages: frozenset[str]) -> int | None:
     return row.tokens if row.tier in stages else row.expert_tokens
 
 
-def _selection(rows: Sequence[Row], stages: frozenset[str], chosen: Collection[int]) -> Selection:
+def _selection(rows: Sequence[RowLengths], stages: frozenset[str], chosen: Collection[int]) -> Selection:
     tiers = Counter(rows[i].tier if rows[i].tier in stages else "expert" for i in chosen)
     tokens = sum(_tokens(rows[i], stages) or 0 for i in chosen)
     return Selection(stages, frozenset(chosen), tokens, Counter({tier: tiers[tier] for tier in TIERS}))
 
 
-def _fitting(rows: Sequence[Row], stages: frozenset[str], order: Sequence[int], budget: int) -> list[int]:
+def _fitting(rows: Sequence[RowLengths], stages: frozenset[str], order: Sequence[int], budget: int) -> list[int]:
     chosen, left = [], budget
     for index in order:
         tokens = _tokens(rows[index], stages) or 0

@@ -83,15 +83,6 @@ def conversation(row: Row, fields: Fields) -> Conversation:
     return Conversation(shape.name, tuple(turns[:last]), turns[last]["content"], frozenset(used))
 
 
-def detect(row: Row, fields: Fields | None = None) -> str:
-    """Name of the format of a row, one of FORMATS.
-
-    Raises:
-        RowError: naming the columns found, when it is none.
-    """
-    return _recognise(row, fields or Fields())[0].name
-
-
 def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
     shapes = _named_shapes(fields)
     # A merged table has every source's columns in every row, null where the row is another's.

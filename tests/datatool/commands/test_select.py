@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from mindgap_data.commands import main
-from mindgap_data.record import record_error
-from mindgap_data.rewrite.selection import GRID, Row, expert_row, select
+from mindgap_data.record import Record, record_error
+from mindgap_data.rewrite.selection import GRID, RowLengths, expert_record, select
 
 ALL = frozenset({"self", "guided"})
 
@@ -94,7 +94,7 @@ def test_the_grid_has_the_same_rows_in_every_file_and_all_are_valid(rewritten: P
 
 
 def test_a_dropped_row_becomes_the_expert_with_its_own_ids_and_log_probs() -> None:
-    row = expert_row(ROWS[0])
+    row = expert_record(Record.from_row(ROWS[0])).as_row()
     assert row["messages"] == [
         {"role": "user", "content": "problem a"},
         {"role": "assistant", "content": "expert a"},
@@ -119,7 +119,7 @@ def test_logged_expert_log_probs_come_back_only_for_the_same_ids(
     logged_ids: list[int] | None, behavior: list[float] | None, name: str | None
 ) -> None:
     extra = {"input.response_token_ids": logged_ids, "input.behavior_logprobs": [-0.1, -0.2]}
-    row = expert_row(record("a", "self", [5], [1, 2], **extra))
+    row = expert_record(Record.from_row(record("a", "self", [5], [1, 2], **extra))).as_row()
     assert row["behavior_logprobs"] == behavior
     assert row["provenance"]["behavior"] == name
     assert record_error(row) is None
@@ -156,12 +156,15 @@ def test_token_counts_by_hand(rewritten: Path, tmp_path: Path) -> None:
         assert one["tokens"] == sum(len(row["response_token_ids"]) for row in read(Path(one["path"])))
 
 
-def lengths(row: Row, stages: frozenset[str]) -> int:
+def lengths(row: RowLengths, stages: frozenset[str]) -> int:
     return row.tokens if row.tier in stages else row.expert_tokens or 0
 
 
 def test_matched_tokens_come_within_a_row_of_the_smallest_file_and_repeat_with_the_seed() -> None:
-    rows = [Row("self", 5 + i % 7, 20 + i % 11) for i in range(300)] + [Row("guided", 9, 12), Row("expert", 30, 30)]
+    rows = [RowLengths("self", 5 + i % 7, 20 + i % 11) for i in range(300)] + [
+        RowLengths("guided", 9, 12),
+        RowLengths("expert", 30, 30),
+    ]
     chosen = select(rows, GRID, match_tokens=True, seed=3)
     budget = min(one.tokens for one in select(rows, GRID))
     for one in chosen:
@@ -215,7 +218,7 @@ def error_cases() -> list[tuple[str, list[dict[str, Any]], list[str], str]]:
             "unknown stage",
             ROWS,
             ["--tiers", "self,teacher"],
-            "--tiers self,teacher: teacher is no stage; name some of self, guided, expert, or all",
+            "--tiers self,teacher: there is no stage teacher; name some of self, guided, expert, or all",
         ),
         ("empty file", [], [], "{file}: the file has no rows"),
     ]

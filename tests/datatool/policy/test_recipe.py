@@ -101,7 +101,7 @@ BAD = [
     ("- a\n", "train.yaml: the recipe is not a YAML mapping of options"),
     ("adapter: lora\n", "train.yaml: the recipe names no base_model"),
     ("base_model:\n", "train.yaml: the recipe names no base_model"),
-    ("a: 1\nbase_model: [m]\n", "train.yaml:2: base_model: text is wanted, this is ['m']"),
+    ("a: 1\nbase_model: [m]\n", "train.yaml:2: base_model: must be text, not ['m']"),
     ("base_model: m\nb: [1\n", "train.yaml:3: the recipe is not YAML: expected ',' or ']', but got '<stream end>'"),
     (
         "base_model: m\n\tx: 1\n",
@@ -112,12 +112,12 @@ BAD = [
         "train.yaml:1: the recipe is not YAML: could not determine a constructor "
         "for the tag 'tag:yaml.org,2002:python/name:os.system'",
     ),
-    ("base_model: m\nsequence_len: long\n", "train.yaml:2: sequence_len: a number of tokens is wanted, this is 'long'"),
-    ("base_model: m\nsequence_len: 0\n", "train.yaml:2: sequence_len: a number of tokens is wanted, this is 0"),
-    ("base_model: m\nload_in_4bit: maybe\n", "train.yaml:2: load_in_4bit: true or false is wanted, this is 'maybe'"),
-    ("base_model: m\nspecial_tokens: x\n", "train.yaml:2: special_tokens: a mapping is wanted, this is 'x'"),
-    ("base_model: m\ntokens: x\n", "train.yaml:2: tokens: a list of texts is wanted, this is 'x'"),
-    ("base_model: m\ndatasets: x\n", "train.yaml:2: datasets: a list of mappings is wanted"),
+    ("base_model: m\nsequence_len: long\n", "train.yaml:2: sequence_len: must be a number of tokens, not 'long'"),
+    ("base_model: m\nsequence_len: 0\n", "train.yaml:2: sequence_len: must be a number of tokens, not 0"),
+    ("base_model: m\nload_in_4bit: maybe\n", "train.yaml:2: load_in_4bit: must be true or false, not 'maybe'"),
+    ("base_model: m\nspecial_tokens: x\n", "train.yaml:2: special_tokens: must be a mapping, not 'x'"),
+    ("base_model: m\ntokens: x\n", "train.yaml:2: tokens: must be a list of texts, not 'x'"),
+    ("base_model: m\ndatasets: x\n", "train.yaml:2: datasets: must be a list of mappings"),
     (
         "base_model: m\nchat_template: jinja\n",
         "train.yaml:2: chat_template: jinja needs chat_template_jinja: the template's text, or its file",

@@ -6,7 +6,7 @@ from operator import add, mul, sub, truediv
 from pathlib import Path
 
 from mindgap_data.rows.problem import to_problem
-from mindgap_data.rows.shapes import Fields, detect
+from mindgap_data.rows.shapes import Fields, conversation
 
 FILE = Path(__file__).parents[3] / "recipes" / "data" / "word_problems.jsonl"
 ROWS = [json.loads(line) for line in FILE.read_text().splitlines()]
@@ -23,7 +23,7 @@ def test_every_row_is_read_with_the_answer_in_its_box():
     for row in ROWS:
         problem = to_problem(row, Fields())
         boxed = to_problem({key: row[key] for key in ("problem", "solution")}, Fields())
-        assert detect(row) == "problem-solution"
+        assert conversation(row, Fields()).format == "problem-solution"
         assert (problem.id, problem.answer, problem.extra) == (row["id"], boxed.answer, {})
 
 

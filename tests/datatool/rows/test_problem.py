@@ -7,7 +7,7 @@ import pytest
 
 from mindgap_data.record import Record, content_id
 from mindgap_data.rows.problem import to_demonstration, to_problem
-from mindgap_data.rows.shapes import FORMATS, Fields, conversation, detect
+from mindgap_data.rows.shapes import FORMATS, Fields, conversation
 from mindgap_data.rows.values import RowError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -133,7 +133,12 @@ SHAPES = [
 @pytest.mark.parametrize(("name", "row", "prompt", "expert", "answer"), SHAPES)
 def test_shapes_are_recognised_by_themselves(name, row, prompt, expert, answer):
     problem = to_problem(row, NONE)
-    assert (detect(row), list(problem.messages), problem.expert, problem.answer) == (name, prompt, expert, answer)
+    assert (conversation(row, NONE).format, list(problem.messages), problem.expert, problem.answer) == (
+        name,
+        prompt,
+        expert,
+        answer,
+    )
     assert problem.row == row
 
 
@@ -153,7 +158,7 @@ def test_published_rows(file, name):
     for line in (DATA / file).read_text().splitlines():
         row = json.loads(line)
         problem = to_problem(row, NONE)
-        assert detect(row) == name
+        assert conversation(row, NONE).format == name
         assert "<<" not in problem.expert
         if name == "question-answer":
             assert problem.answer == row["answer"].rpartition("#### ")[2]
@@ -279,7 +284,7 @@ def test_what_is_said_of_a_row_that_cannot_be_used(row, fields, reason):
 
 def test_columns_of_a_merged_table_that_are_null_do_not_decide_its_format():
     row = {"messages": None, "conversations": None, "question": "2 + 2?", "answer": BOXED}
-    assert detect(row) == "question-answer"
+    assert conversation(row, NONE).format == "question-answer"
 
 
 @pytest.mark.parametrize(
