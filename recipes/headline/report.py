@@ -253,8 +253,8 @@ def signed(value: Interval, scale: float, digits: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
+    """Three significant digits, or a dash."""
+    return "–" if value is None else f"{value:.3g}"
 
 
 def write_tables(page: Path, found: Mapping[str, str]) -> None:

@@ -243,4 +243,10 @@ def test_differences_of_accuracy_are_points_and_of_nll_are_nats() -> None:
 
 def test_numbers_that_are_missing_are_dashes() -> None:
     assert report.number(None) == "–"
-    assert report.number(math.pi) == "3.142"
+    assert report.number(math.pi) == "3.14"
+
+
+def test_the_page_shows_the_results_that_are_kept() -> None:
+    page = run.PAGE.read_text(encoding="utf-8")
+    for name, content in report.tables(report.Results.read(run.RESULTS)).items():
+        assert f"<!-- {name} -->\n\n{content}\n<!-- end -->" in page, f"{name}: make headline writes the page afresh"
