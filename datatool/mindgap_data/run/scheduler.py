@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from mindgap_data.engines import Completion, Draw, Engine, Recalled, Request, Result
+from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result
 from mindgap_data.run.journal import Journal
 from mindgap_data.run.outcomes import Attempt, Dropped, Meter, Outcome
 from mindgap_data.verify import Verdict
@@ -375,8 +375,10 @@ class Scheduler(Generic[T]):
             self.meter.recalled_tokens += self.meter.fresh_tokens - before
 
     def _record(self, outcomes: Mapping[str, Outcome]) -> None:
-        if outcomes and self._journal is not None:
-            self._journal.record(outcomes)
+        # What could not be served is asked for again by a rerun: the reason may have passed.
+        lasting = {key: outcome for key, outcome in outcomes.items() if not isinstance(outcome, Failure)}
+        if lasting and self._journal is not None:
+            self._journal.record(lasting)
 
 
 def draw(key: str, prompt_ids: Sequence[int], run_seed: int, max_tokens: int) -> Draw:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from characters import InstantEngine
+from mindgap_data.engines import Failure
 from mindgap_data.errors import UserError
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import JsonlWriter
@@ -136,6 +137,29 @@ def test_restart_draws_everything_again(tmp_path: Path, pool: VerifierPool) -> N
     job = Doubling(numbers, settings={"other": 1})
     execute(job, engine, pool, RunOptions(files, restart=True, quiet=True))
     assert engine.drawn == len(numbers)
+
+
+def test_a_rerun_asks_again_for_what_could_not_be_served(tmp_path: Path, pool: VerifierPool) -> None:
+    files = RunFiles.beside(tmp_path / "out.jsonl")
+
+    class Busy(InstantEngine):
+        def collect(self, checks: Any = ()) -> Any:
+            return [(request, Failure("busy")) for request, _ in super().collect()]
+
+    class Failing(Doubling):
+        def _steps(self, n: int) -> Steps[dict[str, Any]]:
+            (outcome,) = yield [draw(f"{n}", [n], 0, 8)]
+            if isinstance(outcome, Failure):
+                raise RowError(outcome.reason)
+            return {"n": n}
+
+    numbers = list(range(10, 60, 2))
+    with pytest.raises(SystemExit):
+        execute(Failing(numbers, stops_at=50), Busy(), pool, RunOptions(files, quiet=True))
+    engine = InstantEngine()
+    execute(Failing(numbers), engine, pool, RunOptions(files, quiet=True))
+    assert engine.drawn == len(numbers)
+    assert [row["n"] for row in lines(files.output)] == numbers
 
 
 def test_restart_does_not_take_the_journal_of_a_run_that_is_going_on(tmp_path: Path, pool: VerifierPool) -> None:
