@@ -2,8 +2,8 @@ r"""Variants of the answers that the mathematics verifier used to refuse, and of
 
 Each kind of answer has parameters drawn at random, several spellings of one value, and parameters of other
 values. A pair is right exactly when both sides are spelled from the same parameters, so no label comes from
-a verifier. The spellings were written in three batches. Each batch was judged once, before the verifier was
-corrected for it; ``HELD_OUT`` names the last one. docs/verifiers.md has the figures.
+a verifier. The spellings were written in three batches, each judged once before the verifier was corrected for
+it; docs/verifiers.md has the figures.
 """
 
 import random
@@ -25,7 +25,6 @@ class Variant:
     answer: str
     response: str
     correct: bool
-    held_out: bool
     row: dict[str, Any] = field(default_factory=dict)
 
 
@@ -47,14 +46,13 @@ def variants(seed: int, a_spelling: int) -> Iterator[Variant]:
         generator = random.Random(f"{seed} {kind.name}")
         for reference, spell_reference in kind.references.items():
             for response, spell_response in kind.responses.items():
-                held_out = (kind.name, reference) in HELD_OUT or (kind.name, response) in HELD_OUT
                 for _ in range(a_spelling):
                     drawn = kind.draw(generator)
                     answer, row = spell_reference(drawn), kind.row(drawn)
                     name = f"{reference} > {response}"
-                    yield Variant(kind.name, name, answer, spell_response(drawn), True, held_out, row)
+                    yield Variant(kind.name, name, answer, spell_response(drawn), True, row)
                     for other in kind.others(generator, drawn):
-                        yield Variant(kind.name, name, answer, spell_response(other), False, held_out, row)
+                        yield Variant(kind.name, name, answer, spell_response(other), False, row)
 
 
 # --- helpers of the spellings --------------------------------------------------------------------
@@ -407,8 +405,7 @@ def open_sentences(generator: random.Random) -> Iterator[Variant]:
         "percent more": lambda n: rf"\boxed{{\text{{It grew by {n} percent}} + 4}}",
     }.items():
         n = draw_count(generator)
-        held_out = ("open sentence", name) in HELD_OUT
-        yield Variant("open sentence", name, str(n), spell(n), False, held_out)
+        yield Variant("open sentence", name, str(n), spell(n), False)
 
 
 # --- matrices ------------------------------------------------------------------------------------
@@ -673,7 +670,7 @@ OUTSIDE = Kind(
 
 def draw_ratio(generator: random.Random) -> tuple[int, int]:
     while True:
-        a, b = generator.sample(range(2, 30), 2)
+        a, b = generator.sample(range(2, 10), 2)
         if Fraction(a, b).denominator == b and Fraction(a, b).numerator == a:
             return a, b
 
@@ -717,9 +714,17 @@ RATIOS = Kind(
     ),
 )
 
+TIMES = Kind(
+    "time of day",
+    lambda generator: (generator.randrange(1, 6), generator.randrange(10, 30)),
+    lambda generator, p: [(2 * p[0], 2 * p[1]), (p[0], p[1] + 1)],
+    {"colon": lambda p: f"{p[0]}:{p[1]}", "text": lambda p: rf"{p[0]}:{p[1]} \text{{ p.m.}}"},
+    boxes({"colon": lambda p: f"{p[0]}:{p[1]}"}),
+)
+
 LONG_RATIOS = Kind(
     "ratio of three",
-    lambda generator: tuple(generator.sample((2, 3, 5, 7, 11, 13), 3)),
+    lambda generator: tuple(generator.sample((2, 3, 5, 7), 3)),
     lambda generator, p: [p[::-1], (p[0], p[1], p[2] + 1)],
     {"colon": lambda p: ":".join(map(str, p)), "spaced": lambda p: " : ".join(map(str, p))},
     boxes(
@@ -1057,12 +1062,11 @@ def unevaluated(generator: random.Random) -> Iterator[Variant]:
         "in text": (rf"{a} + {b} \text{{ apples}}", a + b),
     }
     for name, (text, total) in cases.items():
-        held_out = ("unevaluated", name) in HELD_OUT
-        yield Variant("unevaluated", f"box > {name}", str(total), boxed(text), False, held_out)
-        yield Variant("unevaluated", f"stated > {name}", str(total), f"The answer is: {text}", False, held_out)
+        yield Variant("unevaluated", f"box > {name}", str(total), boxed(text), False)
+        yield Variant("unevaluated", f"stated > {name}", str(total), f"The answer is: {text}", False)
         finished = f"{text} = {frac(Fraction(total))}" if "text" not in text else f"{text} = {total}"
         if "apples" not in text:
-            yield Variant("evaluated", f"chain > {name}", str(total), boxed(finished), True, held_out)
+            yield Variant("evaluated", f"chain > {name}", str(total), boxed(finished), True)
 
 
 def evaluated(generator: random.Random) -> Iterator[Variant]:
@@ -1090,14 +1094,13 @@ def evaluated(generator: random.Random) -> Iterator[Variant]:
         ("product of powers", str(2**n * 3), rf"2^{{{n}}} \cdot 3"),
         ("money", str(a * 1000), rf"\${a},000"),
     ):
-        held_out = ("evaluated", name) in HELD_OUT
-        yield Variant("evaluated", name, answer, boxed(text), True, held_out)
+        yield Variant("evaluated", name, answer, boxed(text), True)
 
 
 KINDS = (
     SEVERAL_BOXES, LAST_BOX, OPTIONS, SEVERAL_LETTERS, SENTENCES, REMARKS, MATRICES, VECTORS, INTERVALS, RAYS, EXCLUDED,
-    OUTSIDE, RATIOS, LONG_RATIOS, EXPONENTIALS, COMPLEX, LOGARITHMS, APPROXIMATELY, ROOTS_ROUNDED, UNITS, POLYNOMIALS,
-    CODE_VALUES, CODE_PI, CODE_LISTS,
+    OUTSIDE, RATIOS, TIMES, LONG_RATIOS, EXPONENTIALS, COMPLEX, LOGARITHMS, APPROXIMATELY, ROOTS_ROUNDED, UNITS,
+    POLYNOMIALS, CODE_VALUES, CODE_PI, CODE_LISTS,
 )  # fmt: skip
 
 
@@ -1108,31 +1111,3 @@ def all_variants(seed: int, a_spelling: int = 2) -> list[Variant]:
         pair for _ in range(a_spelling) for make in (open_sentences, unevaluated, evaluated) for pair in make(generator)
     ]
     return [*variants(seed, a_spelling), *singles]
-
-
-# kind: spellings; a line that begins with a space goes on with the one before it
-_HELD_OUT = """\
-several boxes: x1 and x2; bold; line break; while
-last of several boxes: giving
-option with text: bold in brackets; answer is option; boxed option; boxed dot; mathbf bracket
-several letters: quad; textit; mathsf
-sentence: this gives; amount; hashes pays; it costs; solution is
-remark: exactly behind; pigeonhole; bracket text since; see step
-open sentence: about half; third of; square of; square root; or so; no more than; would be; times as many; is less
-  than; before; each; remark double; undecided; label range; point; dozens
-matrix with factor: matrix in brackets; chain from name
-set-builder: satisfying; left right; interval label; and in words
-all but one number: except text; or
-ratio: ratio is; spaced text colon; x to y
-upright e: dfrac rm; thin space
-approximately: places; value
-units: wide; named
-code notation of a polynomial: spaced
-code notation of a value: spaced
-unevaluated: parts; left right; dollars
-"""
-HELD_OUT = frozenset(
-    (kind, spelling.strip())
-    for kind, _, spellings in (line.partition(":") for line in _HELD_OUT.replace("\n  ", " ").splitlines())
-    for spelling in spellings.split(";")
-)

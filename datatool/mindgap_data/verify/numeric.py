@@ -10,6 +10,7 @@ from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import find_answer, gold_answer
 from mindgap_data.verify.math.closing import closing_number
 from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
+from mindgap_data.verify.math.unfinished import is_unfinished
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class NumericVerifier:
             return Verdict.CHECKER_ERROR
         found = find_answer(response)
         text = found.text if found else closing_number(response)
-        if text is None:
+        if text is None or is_unfinished(text):
             return Verdict.NO_ANSWER
         other = _quantity(text)
         if other is None:

@@ -32,6 +32,7 @@ CORRECT, WRONG, NO_ANSWER, ERROR = Verdict.CORRECT, Verdict.WRONG, Verdict.NO_AN
         (r"\boxed{many}", "5", {}, WRONG),
         ("So it is 5.001.", "5", {}, CORRECT),
         ("I do not know.", "5", {}, NO_ANSWER),
+        (r"\boxed{4 + 1}", "5", {}, NO_ANSWER),
         (r"\boxed{5}", "many", {}, ERROR),
     ],
 )

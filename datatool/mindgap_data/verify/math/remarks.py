@@ -58,7 +58,10 @@ def without_remarks(text: str) -> str:
         text = text[lead.end() :].strip()
     clause = _CLAUSE.fullmatch(text) or _PLAIN_CLAUSE.fullmatch(text)
     if clause and not _CHANGES.search(clause[2]):
-        text = clause[1].strip()
+        # "12, which gives 13" ends in another number; "C, which is 13" is an option.
+        goes_on = re.match("which|so|where", clause[2]) and re.search("[0-9]", clause[2])
+        if not goes_on or re.fullmatch(r"\(?[A-J]\)?", clause[1].strip()):
+            text = clause[1].strip()
     return _without_brackets(text)
 
 

@@ -130,7 +130,9 @@ def same_based(gold: Answer, other: Answer) -> bool:
 
 
 def proportional(gold: Ratio, other: Ratio) -> bool:
-    """6:8 is 3:4."""
+    """6:8 is 3:4, unless that is the time of day."""
+    if all(re.fullmatch("[0-5][0-9]", item) for item in gold.items[1:]):
+        return False
     parts = [[parse_plain(item) for item in side.items] for side in (gold, other)]
     left, right = ([part.value for part in side if part is not None and part.unit.bare] for side in parts)
     if not len(left) == len(right) == len(gold.items) == len(other.items) or 0 in left + right:

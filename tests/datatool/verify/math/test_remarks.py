@@ -35,6 +35,7 @@ def test_a_remark_is_taken_away(text: str, bare: str) -> None:
         r"\text{The total is not } 12",
         r"\text{more than } 12",
         r"12, \text{ which is half of it}",
+        "12, which gives 13 as the total",
         r"f(abc)",
         r"\frac{1}{2}(x+1)",
     ],
