@@ -224,6 +224,8 @@ def _payload(rest: str) -> str:
     if math and not re.match(r"\$\d[\d.,]*\s+[a-z]", rest):
         return _tidy(math.group(1) + _unit_after(math.group(2)))
     end = _SENTENCE_END.search(rest)
+    if end and end.group() == "?":
+        return ""
     text = rest[: end.start()] if end else rest
     clause = _TRAILING_CLAUSE.search(text)
     return _tidy(text[: clause.start()] if clause else text)

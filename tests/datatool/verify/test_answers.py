@@ -82,6 +82,7 @@ def test_find_answer(text: str, expected: str, how: str) -> None:
         r"\boxed{}",
         r"<think>\boxed{7}",
         "The answer is",
+        "The answer is 12? No.",
         "####",
     ],
 )

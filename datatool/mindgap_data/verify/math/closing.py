@@ -28,7 +28,7 @@ _INSTRUCTION = re.compile(
 _NO_CONCLUSION = re.compile(
     r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
     r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect|but|none|however|unless|consider|too|negative|minus|half"
+    r"|wrong|incorrect|halved|doubled|tripled|but|none|however|unless|consider|too|negative|minus|half"
     r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|given|first"
     r"|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
     re.IGNORECASE,
@@ -77,13 +77,14 @@ _CLAUSE = re.compile(
     r"|bought|buys|ate|won)\b",
     re.IGNORECASE,
 )
+_NO_SENTENCE = re.compile(r"[_^{}]|\\(?![$%])|\b(?:third|quarter|fifth|sixth|seventh|eighth|ninth|tenth)s? of\b")
 _GROUP = re.compile(r"\\(?:text[a-z]*|mathrm|mbox) ?\{([^{}]*)\}")
 
 
 def stated_in_sentence(answer: str) -> str | None:
     """The number of an answer that is a sentence: "Tom has 12 left"; None where it states none, or several."""
     plain = " ".join(_GROUP.sub(r" \1 ", answer[:2000]).split())
-    return closing_number(plain) if _CLAUSE.match(plain) else None
+    return closing_number(plain) if _CLAUSE.match(plain) and not _NO_SENTENCE.search(plain) else None
 
 
 def closing_formula(response: str) -> str | None:
