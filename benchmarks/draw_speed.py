@@ -1,6 +1,6 @@
 """Tokens a second of the transformers engine against drawing whole batches with `generate`, in one run.
 
-Two jobs of the built-in model: short arithmetic at temperature 0.7, where most responses end long before
+Two jobs of the built-in model: sums at temperature 0.7, where most responses end long before
 their cap, and the same prompts without an end-of-turn token, where every row runs to its cap. The old way
 is written out below: a batch is padded, runs until its longest row ends, and then the next one begins.
 `--vllm PYTHON` adds vLLM's engine, run by the interpreter of an environment that has it.
@@ -12,24 +12,22 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Engine, Sampling
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, load_tokenizer, resolve_model_path
 
-PROBLEMS = Path(__file__).parents[1] / "recipes/data/word_problems.jsonl"
 SAMPLING = Sampling(temperature=0.7)
 
 Drawn = dict[str, tuple[int, ...]]
 
 
 def requests(tokenizer: ChatTokenizer, rows: int, cap: int) -> list[Draw]:
-    """The first draw of each row, problems repeated where there are too few; each draw has a seed of its own."""
-    problems = [json.loads(line)["problem"] for line in PROBLEMS.read_text().splitlines()]
-    prompts = [tokenizer.prompt_ids([{"role": "user", "content": problem}]) for problem in problems]
-    return [Draw(str(n), prompts[n % len(prompts)], n, cap) for n in range(rows)]
+    """One draw of each of ``rows`` sums."""
+    sums = [f"What is {1 + n % 9} + {1 + n // 9 % 9}? Answer with one number." for n in range(rows)]
+    prompts = [tokenizer.prompt_ids([{"role": "user", "content": problem}]) for problem in sums]
+    return [Draw(str(n), prompt, n, cap) for n, prompt in enumerate(prompts)]
 
 
 def whole_batches(model: Any, draws: Sequence[Draw], end_ids: Sequence[int], size: int) -> Drawn:
@@ -114,7 +112,7 @@ def vllm_side(rows: int, cap: int) -> None:
 def main() -> None:
     """Run every side and print tokens a second and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=240)
+    parser.add_argument("--rows", type=int, default=144)
     parser.add_argument("--cap", type=int, default=96)
     parser.add_argument("--capped-rows", type=int, default=48)
     parser.add_argument("--slots", type=int, default=48)

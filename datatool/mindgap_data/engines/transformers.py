@@ -9,6 +9,7 @@ from mindgap_data.engines import Draw, Engine, Failure, Recalled, Request, Resul
 from mindgap_data.engines.attention import use_grouped_attention
 from mindgap_data.engines.kvcache import refuse_other_caches
 from mindgap_data.engines.logprobs import response_logprobs
+from mindgap_data.engines.packing import pack_linear_layers
 from mindgap_data.engines.slots import Slots
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
@@ -49,6 +50,7 @@ class TransformersEngine(Engine):
         self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
         refuse_other_caches(spec.model, self.model)
         use_grouped_attention(self.model)
+        pack_linear_layers(self.model, batch_size)
         with torch.inference_mode():
             self._drawing = Slots(self.model, sampling, tokenizer.end_ids, batch_size)
         self._scores: list[Score] = []
