@@ -44,6 +44,7 @@ class Slots:
     new draw stands beside it: so a rerun computes a lost draw in the very batch it was lost from.
     """
 
+    @torch.inference_mode()
     def __init__(self, model: Any, sampling: Sampling, end_ids: Collection[int], count: int) -> None:
         """Run ``count`` draws of ``model`` side by side."""
         self.count = count
@@ -68,6 +69,7 @@ class Slots:
         """Draws in slots and waiting for one."""
         return len(self._seats) + len(self.queue)
 
+    @torch.inference_mode()
     def step(self) -> list[Ended]:
         """One token for every slot; the draws that ended by it, whose slots are taken again at once."""
         self._refill()
@@ -88,6 +90,7 @@ class Slots:
         self._leave(ended)
         return finished
 
+    @torch.inference_mode()
     def cancel(self, keys: Collection[str]) -> int:
         """Drop these draws, in slots or waiting; returns the tokens they had."""
         self.queue = deque(waiting for waiting in self.queue if _draw(waiting).key not in keys)
@@ -96,6 +99,7 @@ class Slots:
         self._leave(rows)
         return tokens
 
+    @torch.inference_mode()
     def halve(self) -> None:
         """Go on with half the slots, prompts one at a time and none kept; what was in a slot is drawn anew.
 

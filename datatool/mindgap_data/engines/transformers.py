@@ -37,8 +37,6 @@ class TransformersEngine(Engine):
         Raises:
             UserError: it cannot be had, or keeps something else than keys and values between its steps.
         """
-        import torch
-
         self.tokenizer = tokenizer
         self.sampling = sampling
         self.model = load_model(spec)
@@ -51,8 +49,7 @@ class TransformersEngine(Engine):
         refuse_other_caches(spec.model, self.model)
         use_grouped_attention(self.model)
         pack_linear_layers(self.model, batch_size)
-        with torch.inference_mode():
-            self._drawing = Slots(self.model, sampling, tokenizer.end_ids, batch_size)
+        self._drawing = Slots(self.model, sampling, tokenizer.end_ids, batch_size)
         self._scores: list[Score] = []
         self._failed: list[tuple[Request, Result]] = []
 
@@ -116,12 +113,9 @@ class TransformersEngine(Engine):
         del self._drawing
 
     def _step(self) -> Sequence[tuple[Request, Result]]:
-        import torch
-
         while True:
             try:
-                with torch.inference_mode():
-                    return self._drawing.step()
+                return self._drawing.step()
             except (MemoryError, RuntimeError) as error:
                 _refuse_unless_divisible(error, self.slots)
             self._shrink()

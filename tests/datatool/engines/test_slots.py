@@ -51,9 +51,8 @@ def draws(count: int, longest_prompt: int = 40, cap: int = 20) -> list[Draw]:
 def run(slots: Slots, requests: Sequence[Draw | Recalled]) -> dict[str, Completion | Recalled]:
     slots.queue.extend(requests)
     results: dict[str, Completion | Recalled] = {}
-    with torch.inference_mode():
-        while slots.in_flight:
-            results.update((draw.key, result) for draw, result in slots.step())
+    while slots.in_flight:
+        results.update((draw.key, result) for draw, result in slots.step())
     return results
 
 
@@ -133,10 +132,9 @@ def test_recalled_draws_alone_run_no_model() -> None:
 def test_a_cancelled_draw_gives_its_slot_to_the_next() -> None:
     slots = Slots(tiny(), Sampling(), (), 1)
     slots.queue.extend([Draw("a", (1, 2), 0, 100), Draw("b", (3,), 1, 2), Draw("c", (4,), 1, 2)])
-    with torch.inference_mode():
-        slots.step()
-        slots.step()
-        assert slots.cancel({"a", "b"}) == 2
+    slots.step()
+    slots.step()
+    assert slots.cancel({"a", "b"}) == 2
     assert set(run(slots, [])) == {"c"}
 
 

@@ -10,8 +10,8 @@ from mindgap_data.engines import Draw, Recalled, Sampling, Score, Scores
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_tokenizer
 from mindgap_data.run.journal import Journal
-from mindgap_data.run.outcomes import Attempt, Outcome, decode_outcome, encode_outcome
-from mindgap_data.run.scheduler import Scheduler, Steps, Task, draw
+from mindgap_data.run.outcomes import Attempt, Meter, Outcome, decode_outcome, encode_outcome
+from mindgap_data.run.scheduler import Ask, Scheduler, Steps, Task, draw
 from mindgap_data.verify.pool import VerifierPool
 from tiny import save_tiny_model
 
@@ -121,6 +121,82 @@ def test_early_stopping_keeps_the_law_of_a_uniform_pick(tmp_path: Path) -> None:
     observed.append(len(picks) - sum(observed))
     expected.append(len(picks) - sum(expected))
     assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def first_right(engine: TransformersEngine, name: str, right: set[int], cap: int = 1) -> Steps[tuple[int, ...] | None]:
+    """Draw until the first token is right; the next draws are announced, so free slots may begin them."""
+    prompt = engine.tokenizer.prompt_ids([{"role": "user", "content": "x"}])
+    draws = [draw(f"{name}/{attempt}", prompt, 5, cap) for attempt in range(40)]
+    for attempt, one in enumerate(draws):
+        (outcome,) = yield Ask([one], later=draws[attempt + 1 :])
+        assert isinstance(outcome, Attempt)
+        if outcome.token_ids[0] in right:
+            return outcome.token_ids
+    return None
+
+
+def test_draws_started_ahead_keep_the_law_and_are_counted_apart(tmp_path: Path) -> None:
+    """Few rows and many slots: nearly every later draw is started before it is known to be needed.
+
+    What is kept must be exactly what one draw after the other would have kept, whose law the test above proves.
+    """
+    folder = save_tiny_model(tmp_path, sharpness=0.6)
+    right = {token for token in range(256) if token % 3 == 0}
+
+    def keep(slots: int, rows: int) -> tuple[list[tuple[int, ...] | None], Meter]:
+        engine = engine_of(folder, batch_size=slots)
+        with VerifierPool("exact") as pool:
+            scheduler = Scheduler[tuple[int, ...] | None](engine, pool)
+            tasks = (Task(first_right(engine, str(n), right), "x", {}) for n in range(rows))
+            return list(scheduler.run(tasks)), scheduler.meter
+
+    one_by_one, plain = keep(1, 60)
+    ahead, meter = keep(128, 60)
+    assert ahead == one_by_one
+    assert plain.ahead_draws == 0
+    assert meter.ahead_draws > 0
+    assert (meter.draws, meter.drawn_tokens) == (plain.draws, plain.drawn_tokens)
+
+
+def until_correct(engine: TransformersEngine, n: int) -> Steps[tuple[Outcome, ...]]:
+    prompt = engine.tokenizer.prompt_ids([{"role": "user", "content": f"{n} {'long ' * (n % 5)}"}])
+    draws = [draw(f"{n}/{attempt}", prompt, 0, 12) for attempt in range(6)]
+    seen: list[Outcome] = []
+    for attempt, one in enumerate(draws):
+        (outcome,) = yield Ask([one], later=draws[attempt + 1 :])
+        seen.append(outcome)
+        if isinstance(outcome, Attempt) and outcome.verdict == "correct":
+            break
+    last = seen[-1]
+    assert isinstance(last, Attempt)
+    seen += yield [Score(f"{n}/score", prompt, last.token_ids)]
+    return tuple(seen)
+
+
+def test_the_bits_do_not_depend_on_when_verdicts_come_nor_on_where_a_run_was_killed(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Ids, log-probs and scores of runs with other delays, and of reruns from any prefix of the journal, are equal."""
+
+    def results(path: Path) -> tuple[list[tuple[Outcome, ...]], int]:
+        engine, journal = engine_of(folder, batch_size=4), Journal(path, {}, encode_outcome, decode_outcome)
+        with VerifierPool("verdicts:by_length_in_its_own_time") as pool:
+            scheduler = Scheduler[tuple[Outcome, ...]](engine, pool, journal)
+            tasks = (Task(until_correct(engine, n), "x", {}) for n in range(14))
+            found = list(scheduler.run(tasks))
+        journal.close()
+        return found, engine.computed
+
+    first, computed = results(tmp_path / "first")
+    lines = (tmp_path / "first").read_bytes().splitlines(keepends=True)
+    assert len(lines) > 20
+    for kept in (1, len(lines) // 3, 2 * len(lines) // 3, len(lines) - 1, len(lines)):
+        path = tmp_path / f"after {kept}"
+        path.write_bytes(b"".join(lines[:kept]))
+        again, recomputed = results(path)
+        assert again == first, f"after {kept} of {len(lines)} lines of the journal"
+        assert recomputed <= computed
+    assert recomputed == 0
 
 
 def test_a_draws_seed_follows_from_run_seed_and_key() -> None:
