@@ -44,10 +44,12 @@ def _run(policy: Policy, tasks: Sequence[str]) -> Samples:
     arguments |= {"peft": spec.adapter} if spec.adapter else {}
     arguments |= {"revision": spec.revision} if spec.revision else {}
     try:
+        names, manager = _named(tasks)
         results = simple_evaluate(
             model="hf",
             model_args=arguments,
-            tasks=[_task(name) for name in tasks],
+            tasks=names,
+            task_manager=manager,
             batch_size=policy.settings.batch_size,
             device=device,
             log_samples=True,
@@ -57,9 +59,15 @@ def _run(policy: Policy, tasks: Sequence[str]) -> Samples:
     return {task: _by_metric(samples) for task, samples in results["samples"].items()}
 
 
-def _task(name: str) -> Any:
-    """A task of the harness by its name, or one of the user's own from a YAML file."""
-    return yaml.safe_load(Path(name).read_text(encoding="utf-8")) if name.endswith(".yaml") else name
+def _named(tasks: Sequence[str]) -> tuple[list[str], Any]:
+    """Names of tasks, and the harness's index of them; a user's own task is named by its YAML file."""
+    from lm_eval.tasks import TaskManager
+
+    own = [Path(name) for name in tasks if name.endswith(".yaml")]
+    names = [yaml.safe_load(Path(name).read_text(encoding="utf-8"))["task"] for name in tasks if Path(name) in own]
+    names += [name for name in tasks if Path(name) not in own]
+    folders = [str(path.parent) for path in own]
+    return names, TaskManager(include_path=folders, include_defaults=len(own) < len(tasks))
 
 
 def _by_metric(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[Any, float]]:
