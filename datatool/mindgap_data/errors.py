@@ -13,7 +13,7 @@ class UserError(click.ClickException):
     exit_code = 2
 
 
-def one_line(value: object, limit: int = 200) -> str:
+def one_line(value: object, limit: int = 300) -> str:
     """A value, or what an exception says, as one line of at most ``limit`` characters that cannot drive a terminal.
 
     White space is collapsed, control characters are escaped; an exception without text is named by its type.

@@ -7,7 +7,7 @@ from typing import Any
 from recipes.headline.arms import call
 from recipes.headline.plan import Plan
 
-from mindgap_data.evaluation.metrics import OUTCOMES
+from mindgap_data.evaluation.accuracy import OUTCOMES
 from mindgap_data.rows.reading import read_rows
 
 GENERAL = Path(__file__).parent / "data" / "general.jsonl"

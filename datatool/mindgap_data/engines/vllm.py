@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, resolve_model_path, weights_revision
 
@@ -155,7 +155,7 @@ class VllmEngine(Engine):
         try:
             self._engine.add_request(number, prompt, self._parameters(request), lora_request=self._lora)
         except _request_errors() as error:
-            self._failed.append((request, Failure(_one_line(error))))
+            self._failed.append((request, Failure(one_line(error))))
         except _dead_errors() as error:
             raise _dead(error) from error
         else:
@@ -237,7 +237,7 @@ def _engine_arguments(
         from vllm.engine.arg_utils import EngineArgs
     except ImportError as error:
         raise UserError(
-            f"--engine vllm: vLLM cannot be imported ({_one_line(error)}); install it in an environment of its own: "
+            f"--engine vllm: vLLM cannot be imported ({one_line(error)}); install it in an environment of its own: "
             "pip install 'mindgap[vllm]'"
         ) from error
     known = {field.name for field in dataclasses.fields(EngineArgs)}
@@ -298,7 +298,7 @@ def _start(arguments: Mapping[str, Any], model: str) -> Any:
         return engine
     except faults as error:
         raise UserError(
-            f"--engine vllm cannot start {model!r}: {_one_line(error)}; if memory is short, lower --max-context or "
+            f"--engine vllm cannot start {model!r}: {one_line(error)}; if memory is short, lower --max-context or "
             "set --engine-arg gpu_memory_utilization=0.8"
         ) from error
 
@@ -328,7 +328,7 @@ def _load_adapter(engine: Any, arguments: Mapping[str, Any], adapter: str | None
     try:
         loaded = engine.add_lora(request)
     except Exception as error:  # vLLM hands on whatever its worker raised
-        raise UserError(f"adapter {adapter!r}: vLLM cannot load it: {_one_line(error)}") from error
+        raise UserError(f"adapter {adapter!r}: vLLM cannot load it: {one_line(error)}") from error
     if not loaded:
         raise UserError(f"adapter {adapter!r}: vLLM does not load it on {arguments['model']}")
     return request
@@ -342,7 +342,7 @@ def _adapter_folder(adapter: str) -> Path:
     try:
         return Path(snapshot_download(adapter))
     except (OSError, ValueError) as error:
-        raise UserError(f"adapter {adapter!r} is neither a folder nor on the hub: {_one_line(error)}") from error
+        raise UserError(f"adapter {adapter!r} is neither a folder nor on the hub: {one_line(error)}") from error
 
 
 def _lora_rank(folder: Path) -> int:
@@ -381,10 +381,5 @@ def _dead_errors() -> tuple[type[Exception], ...]:
 
 def _dead(error: Exception) -> UserError:
     return UserError(
-        f"the vLLM engine died ({_one_line(error)}); finished rows are kept, rerun the same command to continue"
+        f"the vLLM engine died ({one_line(error)}); finished rows are kept, rerun the same command to continue"
     )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

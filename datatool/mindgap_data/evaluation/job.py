@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data.engines import Draw, Engine, Failure
+from mindgap_data.evaluation.accuracy import Drawn, ProblemResult, answer_vote, average_figures, benchmark_figures
 from mindgap_data.evaluation.benchmarks import Benchmark
-from mindgap_data.evaluation.metrics import Drawn, ProblemResult, answer_vote, average_figures, benchmark_figures
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 
 # What Axolotl takes when the recipe is silent (axolotl.utils.schemas.config).
 _DEFAULT_SEQUENCE_LEN = 512
@@ -99,14 +99,14 @@ class _Document:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise self.error(name, f"must be text, not {_short(value)}")
+            raise self.error(name, f"must be text, not {one_line(repr(value), 40)}")
         return value
 
     def flag(self, name: str) -> bool:
         """A field that holds true or false; false when it is absent."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self.error(name, f"must be true or false, not {_short(value)}")
+            raise self.error(name, f"must be true or false, not {one_line(repr(value), 40)}")
         return bool(value)
 
 
@@ -115,21 +115,21 @@ def _sequence_len(document: _Document) -> int:
     if value is None:
         return _DEFAULT_SEQUENCE_LEN
     if type(value) is not int or value < 2:
-        raise document.error("sequence_len", f"must be a number of tokens, not {_short(value)}")
+        raise document.error("sequence_len", f"must be a number of tokens, not {one_line(repr(value), 40)}")
     return value
 
 
 def _mapping(document: _Document, name: str) -> Mapping[str, Any]:
     value = document.values.get(name) or {}
     if not isinstance(value, dict):
-        raise document.error(name, f"must be a mapping, not {_short(value)}")
+        raise document.error(name, f"must be a mapping, not {one_line(repr(value), 40)}")
     return value
 
 
 def _text_list(document: _Document, name: str) -> list[str]:
     value = document.values.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise document.error(name, f"must be a list of texts, not {_short(value)}")
+        raise document.error(name, f"must be a list of texts, not {one_line(repr(value), 40)}")
     return value
 
 
@@ -177,7 +177,7 @@ def _jinja(document: _Document, jinja: Any) -> str:
     except (OSError, ValueError) as error:
         if "{" in jinja:
             return jinja
-        raise document.error("chat_template_jinja", f"{_short(jinja)} cannot be read") from error
+        raise document.error("chat_template_jinja", f"{one_line(repr(jinja), 40)} cannot be read") from error
 
 
 def _axolotl_template(name: str) -> str | None:
@@ -195,9 +195,4 @@ def _axolotl_template(name: str) -> str | None:
 def _no_template(name: str) -> str:
     if find_spec("axolotl") is None:
         return f"{name} is a template of Axolotl's, which is not installed; install it, or pass --chat-template FILE"
-    return f"Axolotl has no template named {_short(name)}; pass --chat-template FILE"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return f"Axolotl has no template named {one_line(repr(name), 40)}; pass --chat-template FILE"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 from mindgap_data.record import TIERS, Record
 from mindgap_data.rows.reading import read_rows
 
@@ -59,7 +59,7 @@ def read_lengths(path: Path) -> list[RowLengths]:
     for line, record in _records(path):
         if record.id in seen:
             raise UserError(
-                f"{path}:{line}: field id: {_short(record.id)} is the id of line {seen[record.id]} too; "
+                f"{path}:{line}: field id: {one_line(record.id, 40)!r} is the id of line {seen[record.id]} too; "
                 "rows are matched by id, remove one"
             )
         seen[record.id] = line
@@ -180,7 +180,3 @@ def _fitting(rows: Sequence[RowLengths], stages: frozenset[str], order: Sequence
             chosen.append(index)
             left -= tokens
     return chosen
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")

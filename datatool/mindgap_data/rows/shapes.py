@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mindgap_data.rows.values import Row, RowError, described, scalar_text, shortened, text_of
+from mindgap_data.errors import one_line
+from mindgap_data.rows.values import Row, RowError, described, scalar_text, text_of
 
 Turn = dict[str, Any]
 
@@ -90,7 +91,7 @@ def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
         for shape, columns in shapes:
             if all(present(column) for column in columns.values()):
                 return shape, columns
-    found = ", ".join(shortened(name) for name in list(row)[:12]) or "none"
+    found = ", ".join(one_line(name, 40) for name in list(row)[:12]) or "none"
     if fields.format:
         wanted = " and ".join(shapes[0][1].values())
         raise RowError(f"no columns {wanted} (format {fields.format}); columns found: {found}")
@@ -225,7 +226,7 @@ def read_turn(turn: Any, where: str) -> Turn:
     spoken = turn.get(names[0])
     role = _ROLES.get(spoken.lower()) if isinstance(spoken, str) else None
     if role is None:
-        raise RowError(f"field {where}: unknown role {shortened(spoken)}")
+        raise RowError(f"field {where}: unknown role {one_line(spoken, 40)}")
     # Parquet fills absent keys of a turn with nulls.
     rest = {key: value for key, value in turn.items() if key not in names and value is not None}
     content = turn.get(names[1])

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.reading import read_raw_rows
 
@@ -129,7 +129,7 @@ class ParquetFile:
             for batch in self._open().iter_batches(batch_size=_BATCH):
                 yield from batch.to_pylist()
         except (OSError, ArrowException) as error:
-            raise UserError(f"{self.name}: cannot be read as parquet: {_one_line(error)}") from error
+            raise UserError(f"{self.name}: cannot be read as parquet: {one_line(error)}") from error
 
     def _open(self) -> Any:
         if find_spec("pyarrow") is None:
@@ -139,7 +139,7 @@ class ParquetFile:
         try:
             return pyarrow.parquet.ParquetFile(self.name, pre_buffer=False)
         except (OSError, pyarrow.ArrowException) as error:
-            raise UserError(f"{self.name}: cannot be read as parquet: {_one_line(error)}") from error
+            raise UserError(f"{self.name}: cannot be read as parquet: {one_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class DatasetRows:
         try:
             yield from self.dataset
         except Exception as error:
-            raise UserError(f"{self.name}: cannot be read: {_one_line(error)}") from error
+            raise UserError(f"{self.name}: cannot be read: {one_line(error)}") from error
 
 
 def _open_folder(name: str, folder: str, split: str) -> DatasetRows:
@@ -180,7 +180,7 @@ def _open_folder(name: str, folder: str, split: str) -> DatasetRows:
     try:
         dataset = datasets.load_from_disk(folder)
     except Exception as error:
-        raise UserError(f"{name}: cannot be read: {_one_line(error)}") from error
+        raise UserError(f"{name}: cannot be read: {one_line(error)}") from error
     if isinstance(dataset, datasets.DatasetDict):
         chosen = split or (next(iter(dataset)) if len(dataset) == 1 else "")
         if chosen not in dataset:
@@ -204,7 +204,7 @@ def _open_hub(name: str) -> DatasetRows:
         dataset = datasets.load_dataset(repository, config, split=split, revision=commit, streaming=True)
     except Exception as error:
         raise UserError(
-            f"{name}: no such file, and the Hugging Face hub does not give it: {_one_line(error)}"
+            f"{name}: no such file, and the Hugging Face hub does not give it: {one_line(error)}"
         ) from error
     return DatasetRows(name, f"{commit}:{config or 'default'}:{split}", dataset)
 
@@ -265,8 +265,3 @@ def _suggestion(path: Path) -> str:
     names = sorted(entry.name for entry in path.parent.iterdir() if entry.name.endswith(_SUFFIXES))
     near = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean {path.parent / near[0]}?" if near else ""
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

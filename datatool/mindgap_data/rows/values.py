@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mindgap_data.errors import one_line
+
 Row = Mapping[str, Any]
 
 
@@ -34,15 +36,9 @@ def scalar_text(field: str, value: Any) -> str:
 
 def columns_found(row: Row) -> str:
     """The row's columns, for an error."""
-    return "columns found: " + (", ".join(shortened(name) for name in list(row)[:12]) or "none")
+    return "columns found: " + (", ".join(one_line(name, 40) for name in list(row)[:12]) or "none")
 
 
 def described(value: Any) -> str:
     """A value and its type, for an error."""
-    return "null" if value is None else f"{type(value).__name__} {shortened(value)}"
-
-
-def shortened(value: Any) -> str:
-    """A value on one line of at most 40 characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else text[:37] + "..."
+    return "null" if value is None else f"{type(value).__name__} {one_line(value, 40)}"

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from mindgap_data.errors import UserError
+from mindgap_data.errors import UserError, one_line
 
 _CONNECT_SECONDS = 10.0
 _PROBE_RETRIES = 1  # a server that is not there should say so at once
-_LONGEST_MESSAGE = 300
 
 T = TypeVar("T")
 
@@ -161,12 +160,6 @@ class Server:
         return UserError(
             f"{self.base_url} answers with something else than JSON ({one_line(error)}); look at it, {again}"
         )
-
-
-def one_line(error: BaseException | str) -> str:
-    """An error's or a server's text in one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
 
 
 def _server_message(error: Any) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mindgap_data.evaluation.metrics import (
+from mindgap_data.evaluation.accuracy import (
     Drawn,
     ProblemResult,
     answer_vote,

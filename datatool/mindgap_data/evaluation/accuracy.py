@@ -1,4 +1,4 @@
-"""Figures of an evaluation: mean accuracy, pass@k, majority vote, what failed; with intervals over problems."""
+"""Accuracy of an evaluation: mean over draws, pass@k, majority vote, what failed; with intervals over problems."""
 
 import re
 from collections import Counter, defaultdict
@@ -60,7 +60,7 @@ class ProblemResult:
 
 
 @dataclass(frozen=True)
-class Figures:
+class BenchmarkFigures:
     """The figures of one benchmark, or the average of several."""
 
     name: str
@@ -144,24 +144,24 @@ def ks_up_to(n: int) -> list[int]:
     return sorted({n, *(2**i for i in range(n.bit_length()) if 2**i <= n)})
 
 
-def benchmark_figures(name: str, results: Sequence[ProblemResult]) -> Figures:
+def benchmark_figures(name: str, results: Sequence[ProblemResult]) -> BenchmarkFigures:
     """Figures of one benchmark; intervals resample its problems, each with all its draws (a cluster bootstrap)."""
     return _figures(name, [results])
 
 
-def average_figures(groups: Sequence[Sequence[ProblemResult]]) -> Figures:
+def average_figures(groups: Sequence[Sequence[ProblemResult]]) -> BenchmarkFigures:
     """Mean of the benchmarks' figures, each benchmark with the same weight; problems are resampled within each."""
     return _figures("average", groups)
 
 
-def _figures(name: str, groups: Sequence[Sequence[ProblemResult]]) -> Figures:
+def _figures(name: str, groups: Sequence[Sequence[ProblemResult]]) -> BenchmarkFigures:
     samples = min(len(result.draws) for results in groups for result in results)
     shares = [_shares(results) for results in groups]
 
     def interval(value: Any) -> Interval:
         return percentile_interval(*mean_of_means([[value(result) for result in results] for results in groups]))
 
-    return Figures(
+    return BenchmarkFigures(
         name=name,
         problems=sum(len(results) for results in groups),
         samples=samples,
