@@ -161,7 +161,7 @@ def _fault_findings(tally: FileTally) -> Iterator[Finding]:
             yield Finding(
                 name,
                 "bad" if kind.weight >= 7 else "warn",
-                f"Rows with {name.replace('_', ' ')}",
+                f"Rows with the finding {name}",
                 f"{count:,} of {total:,}: {kind.meaning}",
                 kind.advice,
             )

@@ -196,7 +196,7 @@ def _style_table(styles: dict[str, TierStyle]) -> RenderableType:
     from rich.table import Table
 
     headings = ("words per response", "marks of doubt per 1,000 words", "formulae per 1,000 words")
-    title = "How the responses are written: 95% intervals over rows, and the ratio to the self tier"
+    title = "How the responses are written; ×: ratio to the self tier"
     table = Table("tier", *headings, title=title, title_justify="left")
     for tier, style in styles.items():
         cells = []

@@ -127,7 +127,7 @@ def draws(**counts):
             [
                 (
                     "leak",
-                    "Rows with leak: 1 of 40: mentions the reference solution. A trained model would refer to "
+                    "Rows with the finding leak: 1 of 40: mentions the reference solution. A trained model would refer to "
                     "solutions that nobody gave it: drop these rows.",
                 )
             ],
@@ -138,8 +138,8 @@ def draws(**counts):
             [
                 (
                     "near_copy",
-                    "Rows with near copy: 5 of 40: 60% or more of its 8-grams are the expert's. These rows add little "
-                    "to the expert's text. Ask for the model's own words in the guided prompt.",
+                    "Rows with the finding near_copy: 5 of 40: 60% or more of its 8-grams are the expert's. These rows "
+                    "add little to the expert's text. Ask for the model's own words in the guided prompt.",
                 )
             ],
         ),
