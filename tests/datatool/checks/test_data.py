@@ -127,8 +127,8 @@ def draws(**counts):
             [
                 (
                     "leak",
-                    "Rows with the finding leak: 1 of 40: mentions the reference solution. A trained model would refer to "
-                    "solutions that nobody gave it: drop these rows.",
+                    "Rows with the finding leak: 1 of 40: mentions the reference solution. A trained model would refer "
+                    "to solutions that nobody gave it: drop these rows.",
                 )
             ],
         ),
