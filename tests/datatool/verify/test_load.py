@@ -77,7 +77,7 @@ def test_a_class_takes_options_and_says_its_kind(monkeypatch: pytest.MonkeyPatch
     assert verifier_kind(load_verifier("math")) == "checked"
 
 
-NAMES = "math, numeric, exact, choice, regex, json, tool_call, code, judge, none"
+NAMES = "math, numeric, exact, choice, regex, json, tool_call, code, instructions, judge, none"
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_row_may_not_name_any_code(name: Any) -> None:
             pool.verifier_of({"verifier": name})
     assert error.value.message == (
         f"field verifier: {str(name)!r} is not one of "
-        "math, numeric, exact, choice, regex, json, tool_call, code, judge, none"
+        "math, numeric, exact, choice, regex, json, tool_call, code, instructions, judge, none"
     )
 
 

@@ -80,7 +80,7 @@ def test_several_responses_in_a_row(tmp_path: Path) -> None:
 
 RESPONSES = "response, completion, prediction, output, generation, messages"
 ANSWERS = "answer, reference, reference_answer, gold, target, Answer"
-NAMES = "math, numeric, exact, choice, regex, json, tool_call, code, judge, none"
+NAMES = "math, numeric, exact, choice, regex, json, tool_call, code, instructions, judge, none"
 NAME_RESPONSE, NAME_ANSWER = "name the response with --response-field", "name the reference answer with --answer-field"
 USER_LAST = {"messages": [{"role": "user", "content": "x"}], "answer": "5"}
 
@@ -104,7 +104,7 @@ USER_LAST = {"messages": [{"role": "user", "content": "x"}], "answer": "5"}
         ),
         (USER_LAST, [], "field messages: the last turn must be text of the assistant, got role 'user'"),
         ({**RIGHT, "verifier": "os:system"}, [], f"field verifier: 'os:system' is not one of {NAMES}"),
-        (5, [], "a row must be a JSON object, this is a int"),
+        (5, [], "a row must be a JSON object, not int"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line(tmp_path: Path, row: Any, options: list[str], message: str) -> None:
