@@ -11,6 +11,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Make training data": {
         "rewrite": "Rewrite demonstrations onto the model's own policy: tiers and behaviour log-probs.",
         "score": "Add or refresh policy log-probs of a rewritten or a plain SFT file.",
+        "merge": "Put the shards of a run together again.",
         "select": "Cut training files for the ablation grid from one rewritten file.",
     },
     "See what it did": {

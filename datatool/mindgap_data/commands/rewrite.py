@@ -24,7 +24,25 @@ from mindgap_data.rewrite.stages import Picker, RewriteOptions
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.sources import open_source
 from mindgap_data.run.job import RunFiles, RunOptions, execute
+from mindgap_data.run.shards import Shard
 from mindgap_data.verify.settings import VerifierSettings
+
+
+class ShardType(click.ParamType):
+    """A part of the rows, as I/N."""
+
+    name = "I/N"
+
+    def convert(self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        """The part."""
+        if isinstance(value, Shard):
+            return value
+        index, slash, count = value.partition("/")
+        if not (slash and index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
+            self.fail(f"{value!r}: give it as I/N, for example 2/8", param, ctx)
+        if not 1 <= int(index) <= int(count):
+            self.fail(f"{value!r}: I goes from 1 to N", param, ctx)
+        return Shard(int(index), int(count))
 
 
 @click.command("rewrite", cls=SectionedCommand)
@@ -71,6 +89,11 @@ from mindgap_data.verify.settings import VerifierSettings
     show_default=True,
     help="Recorded: 0 for the base model, n after the n-th retraining.",
 )
+@click.option(
+    "--shard",
+    type=ShardType(),
+    help="Only part I of N of the rows, by a hash of their ids; `mindgap-data merge` puts the parts together.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
 @max_failed_option
@@ -89,6 +112,7 @@ def command(
     score_expert: bool,
     seed: int,
     round_: int,
+    shard: Shard | None,
     limit: int | None,
     dry_run: bool,
     max_failed: Allowance,
@@ -117,6 +141,7 @@ def command(
         options=RewriteOptions(
             _stages(stages), samples, picker, GuidedPrompt.from_file(guided_template), score_expert, seed, round_
         ),
+        shard=shard,
     )
     files = RunFiles.beside(output or _default_output(input))
     if dry_run:
@@ -179,7 +204,7 @@ def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
             str(counts.get(name, 0)) if counts else "-"
             for name in ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
         ]
-        table.add_row(tier, str(rows), f"{rows / rewritten:.1%}", *cells)
+        table.add_row(tier, str(rows), f"{rows / max(rewritten, 1):.1%}", *cells)
     console.print(table)
     pass_rate = summary.pass_rate
     saved = summary.tokens_saved_by_early_stopping_estimate

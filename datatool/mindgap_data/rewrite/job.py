@@ -15,13 +15,14 @@ from mindgap_data.rewrite.records import run_provenance
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow, dumps
-from mindgap_data.rows.problem import to_problem
+from mindgap_data.rows.problem import Problem, to_problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import RecordWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult, per_row
 from mindgap_data.run.keyindex import KeyIndex
 from mindgap_data.run.outcomes import Attempt
 from mindgap_data.run.scheduler import Steps, Task
+from mindgap_data.run.shards import Shard
 from mindgap_data.verify.settings import VerifierSettings
 
 
@@ -57,14 +58,14 @@ class RewriteTally:
     near_copies: int = 0
     saved_draws: int = 0
 
-    def add(self, record: Record, plan: Plan) -> None:
-        """Count one record."""
+    def add(self, record: Record, samples: int) -> None:
+        """Count one record of a run that draws at most ``samples`` a stage."""
         attempts = record.attempts
         self.tiers[record.tier] += 1
         for stage, counts in attempts.by_stage().items():
             self.stages.setdefault(stage, Counter()).update(counts.model_dump(exclude_unset=True))
-            if stage == record.tier and plan.options.picker == "first":
-                self.saved_draws += plan.options.samples - counts.sampled
+            if stage == record.tier and record.provenance.selection == "first":
+                self.saved_draws += samples - counts.sampled
         if attempts.pass_rate is not None:
             self.pass_rate_sum += attempts.pass_rate
             self.pass_rate_rows += 1
@@ -80,6 +81,7 @@ class RewriteRequest:
     sampling: Sampling
     verifier: VerifierSettings
     options: RewriteOptions
+    shard: Shard | None = None  # only these of the rows
 
     def plan(self, engine: Engine) -> Plan:
         """The plan of every row, once the engine is open."""
@@ -105,7 +107,7 @@ class RewriteJob:
     done = "rewritten"
 
     def __init__(self, request: RewriteRequest, engine: Engine) -> None:
-        self.rows, self.verifier = request.rows, request.verifier
+        self.rows, self.verifier, self.shard = request.rows, request.verifier, request.shard
         self.plan = request.plan(engine)
         self.tally = RewriteTally()
 
@@ -120,6 +122,7 @@ class RewriteJob:
         return {
             **self.plan.provenance.model_dump(exclude_unset=True),
             **self.rows.settings(),
+            "shard": None if self.shard is None else str(self.shard),
             "stages": list(self.plan.options.stages),
             "samples": self.plan.options.samples,
             "guided_template": sha256(self.plan.options.guided.template.encode()).hexdigest()[:16],
@@ -131,30 +134,30 @@ class RewriteJob:
 
     def total(self) -> int | None:
         """Rows to come, where that is known."""
-        return self.rows.total()
+        return self.rows.total() if self.shard is None else None
 
     def tasks(self) -> Iterator[Task[Finished[Record] | FailedRow]]:
         """A task a row; an id that comes twice fails the second time."""
         seen = KeyIndex()
         try:
             for raw in self.rows.read():
-                yield self._task(raw, seen)
+                found = read_problem(raw, self.rows)
+                key = row_key(raw, found)
+                if self.shard is not None and not self.shard.holds(key):
+                    continue
+                if isinstance(found, Problem) and not seen.add(found.id, raw.line):
+                    first = self.rows.source.label(seen.get(found.id) or 0)
+                    reason = f"field id: {found.id!r} stands already at {first}"
+                    found = FailedRow(raw.line, found.id, reason, raw.row)
+                yield self._task(raw.line, found)
         finally:
             seen.close()
 
-    def _task(self, raw: RawRow, seen: KeyIndex) -> Task[Finished[Record] | FailedRow]:
-        if raw.row is None:
-            return Task(_failed(FailedRow(raw.line, None, raw.error or "unreadable", raw.text)))
-        try:
-            problem = to_problem(raw.row, self.rows.fields, self.rows.instruction)
-        except RowError as error:
-            return Task(_failed(FailedRow(raw.line, None, str(error), raw.row)))
-        if not seen.add(problem.id, raw.line):
-            first = self.rows.source.label(seen.get(problem.id) or 0)
-            reason = f"field id: {problem.id!r} stands already at {first}"
-            return Task(_failed(FailedRow(raw.line, problem.id, reason, raw.row)))
-        steps = per_row(partial(rewrite_problem, problem, self.plan), raw.line, problem.id, problem.row)
-        return Task(steps, problem.answer, problem.checked_row)
+    def _task(self, line: int, found: Problem | FailedRow) -> Task[Finished[Record] | FailedRow]:
+        if isinstance(found, FailedRow):
+            return Task(_failed(found))
+        steps = per_row(partial(rewrite_problem, found, self.plan), line, found.id, found.row)
+        return Task(steps, found.answer, found.checked_row)
 
     def keep(self, attempt: Attempt) -> Attempt:
         """Only a correct response can be chosen, so only its tokens are worth keeping."""
@@ -166,7 +169,7 @@ class RewriteJob:
 
     def add(self, record: Record) -> str:
         """Count one record; its label is its tier."""
-        self.tally.add(record, self.plan)
+        self.tally.add(record, self.plan.options.samples)
         return record.tier
 
     def figures(self, result: RunResult) -> RewriteSummary:
@@ -194,6 +197,21 @@ class RewriteJob:
     def summary(self, result: RunResult) -> str:
         """The figures and settings as one line of JSON."""
         return dumps({**asdict(self.figures(result)), "settings": self.settings}) + "\n"
+
+
+def read_problem(raw: RawRow, rows: InputRows) -> Problem | FailedRow:
+    """The problem of a row, or why it has none."""
+    if raw.row is None:
+        return FailedRow(raw.line, None, raw.error or "unreadable", raw.text)
+    try:
+        return to_problem(raw.row, rows.fields, rows.instruction)
+    except RowError as error:
+        return FailedRow(raw.line, None, str(error), raw.row)
+
+
+def row_key(raw: RawRow, found: Problem | FailedRow) -> str:
+    """What decides which shard a row belongs to: its id, or its place where it has none."""
+    return found.id if isinstance(found, Problem) else f"line {raw.line}"
 
 
 def _failed(row: FailedRow) -> Steps[FailedRow]:

@@ -202,7 +202,7 @@ def _finish(job: Job[T], output: Writer[T], failed: JsonlWriter, result: RunResu
         failed.finish()
     else:
         files.failed.unlink(missing_ok=True)
-    if not result.written:
+    if result.failed and not result.written:
         return
     output.finish()
     if (text := job.summary(result)) is not None:
