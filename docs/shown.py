@@ -3,6 +3,7 @@
 Called by cog from the pages: `make docs-update` writes them afresh, `make docs-check` fails where they have drifted.
 """
 
+import ast
 import inspect
 import json
 import os
@@ -212,7 +213,7 @@ def _option_text(option: click.Option) -> str:
     """One option as an item of a list."""
     record = option.get_help_record(click.Context(click.Command("reference"), max_content_width=10_000))
     assert record is not None
-    names, text = record
+    names, text = record[0].replace(" RANGE", ""), record[1].replace("  ", " ")
     if isinstance(option.type, click.Choice) and len(names) > WIDTH:
         names = f"{option.opts[0]} NAME"
         text = f"{text} NAME is one of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
@@ -223,7 +224,7 @@ def _escaped(text: str) -> str:
     """Plain text whose markup characters Markdown must leave alone, code spans apart."""
     pieces = text.split("`")
     return "`".join(
-        piece if index % 2 else piece.replace("\\", "\\\\").replace("*", "\\*").replace("<", "&lt;").replace("[", "\\[")
+        piece if index % 2 else piece.replace("\\", "\\\\").replace("*", "\\*").replace("<", "&lt;")
         for index, piece in enumerate(pieces)
     )
 
@@ -253,6 +254,21 @@ def _module(name: str) -> types.ModuleType:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def refused() -> str:
+    """The options of an Axolotl recipe that the plugin refuses, with its reasons, read without importing Axolotl."""
+    tree = ast.parse((ROOT / "plugin/mindgap_axolotl/checks.py").read_text())
+    tables: dict[str, dict[str, str]] = {
+        target.id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    reasons = tables["REFUSED"] | tables["SPLITTING"]
+    items = [_filled(f"- `{name}`: {_escaped(reason)}", hanging="  ") for name, reason in reasons.items()]
+    return "\n" + "\n".join(items) + "\n"
 
 
 def _default(value: Any) -> str:

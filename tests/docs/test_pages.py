@@ -71,7 +71,9 @@ def test_readme_stays_short() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_lines_are_short(page: Path) -> None:
-    assert [line for line in page.read_text().splitlines() if len(line) > 119] == []
+    """Tables that `recipes.headline.run report` writes apart."""
+    text = re.sub(r"<!-- [^\n]+ -->\n.*?<!-- end -->", "", page.read_text(), flags=re.DOTALL)
+    assert [line for line in text.splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -59,7 +59,7 @@ PAPER_PROTOCOL = {"samples": PAPER_SAMPLES, **PAPER_SAMPLING.as_dict(), "instruc
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first problems of each benchmark.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first problems of each benchmark.")
 @run_options
 @verifier_options
 @sampling_options(max_tokens=2048)

@@ -40,7 +40,7 @@ from mindgap_data.verify.settings import VerifierSettings
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Longest response drawn."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first problems of each file.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first problems of each file.")
 @click.option(
     "--lm-eval",
     "lm_eval",

@@ -28,22 +28,22 @@ JSON_VERSION = 1
     show_default=True,
     help="The clip whose share of changed weights is shown.",
 )
-@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Its bound C.")
+@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Bound C of the clip.")
 @click.option(
     "--confidence",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="Of the bootstrap intervals.",
+    help="Confidence level of the bootstrap intervals.",
 )
 @click.option(
     "--resamples",
     type=click.IntRange(min=1, max=100_000),
     default=1000,
     show_default=True,
-    help="Bootstrap resamples of the rows.",
+    help="Number of bootstrap resamples of the rows.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resampling.")
 @click.option("--json", "as_json_output", is_flag=True, help="Print JSON, with every interval and the geometric level.")
 @policy_options
 @click.pass_context

@@ -41,7 +41,7 @@ from mindgap_data.rows.writing import AtomicWriter
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Longest response, without FILE."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws, or of the choice of rows.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws, or of the choice of rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @policy_options
 def command(

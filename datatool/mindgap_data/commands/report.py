@@ -17,7 +17,7 @@ from mindgap_data.rows.writing import AtomicWriter
 @click.option(
     "--trainer-state",
     type=click.Path(path_type=Path),
-    help="A checkpoint's trainer_state.json: adds the training curves.",
+    help="trainer_state.json of a checkpoint; adds the training curves.",
 )
 @click.option(
     "--tokenizer",
@@ -41,9 +41,13 @@ from mindgap_data.rows.writing import AtomicWriter
     show_default=True,
     help="The clip whose share of changed weights is shown.",
 )
-@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Its bound C.")
+@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Bound C of the clip.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap and of samples."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the bootstrap and of the sample of rows.",
 )
 def command(
     file: Path, output: Path, trainer_state: Path | None, tokenizer: str, max_rows: int, **options: Any

@@ -53,7 +53,7 @@ class ShardType(click.ParamType):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Output JSONL. [default: INPUT.rewritten.jsonl]",
 )
-@click.option("--stages", default="self,guided,expert", show_default=True, help="Which stages, in this order.")
+@click.option("--stages", default="self,guided,expert", show_default=True, help="Stages to go through, in this order.")
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
@@ -92,9 +92,9 @@ class ShardType(click.ParamType):
 @click.option(
     "--shard",
     type=ShardType(),
-    help="Only part I of N of the rows, by a hash of their ids; `mindgap-data merge` puts the parts together.",
+    help="Use only part I of N of the rows, by a hash of their ids; `mindgap-data merge` puts the parts together.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
 @max_failed_option
 @run_options

@@ -23,7 +23,7 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
 @click.option(
     "--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first rows.")
 @max_failed_option
 @run_options
 @input_options

@@ -51,12 +51,12 @@ class Stages(click.ParamType):
     "cells",
     type=Stages(),
     multiple=True,
-    help="Stages a file keeps, e.g. self,guided; the others' rows fall back to the expert. Repeatable: a file each. "
+    help="Stages a file keeps, e.g. self,guided; the others' rows fall back to the expert. Repeat it for more files. "
     "[default: expert, self, guided, all]",
 )
 @click.option("--match-tokens", is_flag=True, help="Drop rows until every file has the trained tokens of the smallest.")
-@click.option("--seed", default=0, show_default=True, help="Of the random order rows are dropped in.")
-@click.option("--overwrite", is_flag=True, help="Replace training files that are there.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the order in which rows are dropped.")
+@click.option("--overwrite", is_flag=True, help="Replace training files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(
     file: Path,

@@ -65,7 +65,7 @@ class CheckedRow:
     type=click.Path(path_type=Path),
     help="Write every row with its verdict in a field 'verdict' here.",
 )
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds one answer may take to check.")
+@click.option("--timeout", default=5.0, show_default=True, help="Time limit for checking one answer, in seconds.")
 @click.option("--workers", type=int, help="Worker processes.  [default: one per CPU]")
 @click.option("--memory", "memory_mb", default=2048, show_default=True, help="Address space of each worker, MiB.")
 def command(

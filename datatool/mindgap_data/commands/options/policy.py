@@ -22,14 +22,14 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--model", help=f"Hub name, folder or .gguf file. [default: {BUILTIN}]"),
     click.option("--revision", help="Hub revision of the model."),
     click.option("--adapter", help="LoRA adapter on top of the model: folder or hub name."),
-    click.option("--tokenizer", help="Tokenizer, where it is not the model's own."),
+    click.option("--tokenizer", help="Tokenizer, if it is not the model's own."),
     click.option("--chat-template", type=click.Path(path_type=Path), help="File with a Jinja chat template."),
     click.option(
         "--engine",
         type=click.Choice(["auto", "transformers", "vllm", "openai"]),
         default="auto",
         show_default=True,
-        help="auto: vLLM where it and a CUDA device are there, else transformers.",
+        help="auto: vLLM if it is installed and there is a CUDA device, otherwise transformers.",
     ),
     click.option(
         "--engine-arg",
@@ -64,7 +64,9 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="Training length, tokens: plain prompt + response. [default: the recipe's, else the context]",
     ),
     click.option("--base-url", help="OpenAI-compatible server, e.g. http://localhost:8000/v1 (openai)."),
-    click.option("--api-key", help="Its key. [default: $OPENAI_API_KEY for api.openai.com, none for other servers]"),
+    click.option(
+        "--api-key", help="Key for the server. [default: $OPENAI_API_KEY for api.openai.com, none for other servers]"
+    ),
     click.option(
         "--concurrency",
         type=click.IntRange(min=1),
@@ -77,7 +79,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=click.FloatRange(min=0, min_open=True),
         default=600.0,
         show_default=True,
-        help="Seconds a request may take (openai).",
+        help="Time limit for a request, in seconds (openai).",
     ),
 ]
 

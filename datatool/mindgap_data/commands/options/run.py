@@ -13,7 +13,7 @@ from mindgap_data.commands.options.group import F, option_group
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
     click.option("--restart", is_flag=True, help="Forget an unfinished run of this output."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
 ]
 
 
@@ -72,7 +72,7 @@ def max_failed_option(function: F) -> F:
         type=_AllowanceType(),
         default="50%",
         show_default=True,
-        help="Rows that may fail, as a share or a number; with more the exit code is 3.",
+        help="How many rows may fail, as a share or a number. If more do, the exit code is 3.",
     )(function)
 
 

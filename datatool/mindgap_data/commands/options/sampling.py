@@ -44,7 +44,7 @@ def sampling_options(max_tokens: int) -> Callable[[F], F]:
             type=click.FloatRange(min=0, min_open=True),
             default=1.0,
             show_default=True,
-            help="1 is off.",
+            help="Penalty on tokens that occurred before; 1 is off.",
         ),
         click.option(
             "--max-tokens",

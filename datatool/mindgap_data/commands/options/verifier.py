@@ -29,7 +29,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=click.FloatRange(min=0, min_open=True),
         default=5.0,
         show_default=True,
-        help="Seconds one answer may take to check.",
+        help="Time limit for checking one answer, in seconds.",
     ),
     click.option("--workers", type=click.IntRange(min=1), help="Verifier processes. [default: by processors]"),
 ]
