@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mindgap_loss import Head, LossOptions, TokenFields, weighted_nll
-from mindgap_loss.weights import weigh
+from mindgap_loss.weights import TokenValues, weigh
 
 VARIANTS = ("naive", "mindgap")
 # CPU time over all threads says more than the clock on a machine that others use too.
@@ -103,7 +103,7 @@ def naive(hidden: Tensor, head: Head, targets: Tensor, fields: TokenFields, opti
     """The same loss on full logits, as the DFT losses of TRL and Axolotl compute theirs."""
     logits = torch.nn.functional.linear(hidden, head.weight)
     p = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    weights = weigh(p.detach(), fields, options).weights
+    weights = weigh(TokenValues(p.detach()), fields, options).weights
     return -(weights * p).sum() / len(targets)
 
 

@@ -201,7 +201,9 @@ class WeightSums:
         return _ratio(self.k3_sum, self.kl_count)
 
 
-def weight_sums(log_weight: Array, clip: Clip, clip_max: float, log_ratio: Array | None = None) -> WeightSums:
+def weight_sums(
+    log_weight: Array, clip: Clip, clip_max: float, log_ratio: Array | None = None, within: Array | None = None
+) -> WeightSums:
     """Statistics of raw log-weights.
 
     Args:
@@ -209,19 +211,28 @@ def weight_sums(log_weight: Array, clip: Clip, clip_max: float, log_ratio: Array
         clip: ``clipped`` counts what it would change: weights above C for truncate, outside [1/C, C]
             for mask, none for none.
         clip_max: C.
-        log_ratio: l_t of the tokens whose behaviour log-prob is known, floats [M], for the KL sums; None
-            where the log-weights are those ratios.
+        log_ratio: l_t for the KL sums, floats [M], NaN for a token whose behaviour log-prob is not known;
+            None where the log-weights are those ratios.
+        within: bool [N], the tokens that count (then M = N); None for all. Nothing is looked up, so a GPU
+            need not be waited for.
     """
     xp = array_namespace(log_weight)
+    log_ratio = log_weight if log_ratio is None else log_ratio
     if clip == "none":
         changed = xp.zeros_like(log_weight)
     else:
         changed = (above_ceiling if clip == "truncate" else outside_interval)(log_weight, clip_max)
-    log_ratio = log_weight if log_ratio is None else log_ratio
+    counted, known = xp.ones_like(log_weight), ~xp.isnan(log_ratio)
+    if within is not None:
+        nothing = xp.zeros_like(log_weight)
+        counted, changed = xp.where(within, counted, nothing), xp.where(within, changed, nothing)
+        log_weight = xp.where(within, log_weight, nothing - float("inf"))
+        known = known & within
+    log_ratio = xp.where(known, log_ratio, xp.zeros_like(log_ratio))  # every k of 0 is 0
     empty = log_weight.shape[0] == 0
     with _ieee():
         return WeightSums(
-            count=xp.sum(xp.ones_like(log_weight)),
+            count=xp.sum(counted),
             log_sum=logsumexp(log_weight),
             log_sum_squares=logsumexp(2 * log_weight),
             log_max=xp.sum(log_weight) - float("inf") if empty else xp.max(log_weight),
@@ -229,7 +240,7 @@ def weight_sums(log_weight: Array, clip: Clip, clip_max: float, log_ratio: Array
             k1_sum=xp.sum(kl_k1(log_ratio)),
             k2_sum=xp.sum(kl_k2(log_ratio)),
             k3_sum=xp.sum(kl_k3(log_ratio)),
-            kl_count=xp.sum(xp.ones_like(log_ratio)),
+            kl_count=xp.sum(xp.where(known, xp.ones_like(log_ratio), xp.zeros_like(log_ratio))),
         )
 
 

@@ -25,7 +25,7 @@ REFUSED = {
     "process_reward_model": "a process reward model has no next-token loss to weigh",
     "orpo_alpha": "ORPO brings its own loss",
     "use_dft": "Dynamic Fine-Tuning is mindgap: {preset: paper}; Axolotl's needs full logits",
-    "use_eaft": "EAFT brings its own weighted loss",
+    "use_eaft": "Entropy-Adaptive Fine-Tuning is mindgap: {preset: eaft}; Axolotl's needs full logits",
     "qat": "quantisation-aware training replaces the output head by one that the loss would by-pass",
     "label_smoothing_factor": "the loss is -log p of the recorded token, with nothing to smooth",
     "trainer_cls": "the plugin brings its own trainer",

@@ -1,5 +1,6 @@
 """Axolotl's collators, with tier and log-probs padded or packed beside the stock columns."""
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from mindgap_data.errors import UserError
 from mindgap_loss.weights import EXPERT
 
 LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
-COLUMNS = ("tier", *LOGPROB_COLUMNS)
+COLUMNS = ("tier", *LOGPROB_COLUMNS, "pass_rate")
 # Columns of a batch: the above and the sample each token belongs to.
 BATCH_COLUMNS = (*COLUMNS, "sample")
 
@@ -34,12 +35,31 @@ def collator_for(cfg: Any, is_eval: bool) -> type:
     return MindGapPackedCollator
 
 
+def collator_kwargs(cfg: Any, is_eval: bool) -> dict[str, Any]:
+    """What Axolotl 0.21 gives its own packed collators only: FlashAttention's variable-length arguments, once a batch.
+
+    Without them transformers derives them in every layer, waiting for the device each time. The
+    conditions are those of ``HFCausalTrainerBuilder.build_collator``.
+    """
+    packed = cfg.get("eval_sample_packing") if is_eval else cfg.get("sample_packing")
+    wanted = (
+        any(field.name == "emit_fa_varlen_kwargs" for field in fields(DataCollatorForSeq2Seq))
+        and packed
+        and str(cfg.get("attn_implementation")).startswith("flash_attention")
+        and cfg.get("fa_varlen_kwargs_in_collator") is not False
+        and cfg.get("model_config_type") in SUPPORTED_MULTIPACK_MODEL_TYPES
+        and not (cfg.get("accelerator_config") or {}).get("dispatch_batches")
+    )
+    return {"emit_fa_varlen_kwargs": True} if wanted else {}
+
+
 class FieldColumns:
     """Mixin before a stock collator: takes the columns out, lets the stock one work, lays them beside its result.
 
     Adds to the batch, each of the shape [B, L] of ``input_ids``: ``tier`` and ``sample`` (int64; ``sample``
-    numbers the samples of the batch, also inside packed rows) and the two log-prob columns as the
-    **bits** of float32 in int32, NaN where there is none: DeepSpeed and FSDP cast floating inputs to bf16.
+    numbers the samples of the batch, also inside packed rows), the two log-prob columns, NaN where there is
+    none, and the pass rate, 1 where there is none: these three as the **bits** of float32 in int32, since
+    DeepSpeed and FSDP cast floating inputs to bf16.
     """
 
     tokenizer: Any
@@ -57,6 +77,7 @@ class FieldColumns:
             "tier": torch.full((count, width), EXPERT, dtype=torch.int64),
             "sample": torch.zeros((count, width), dtype=torch.int64),
             **{name: torch.full((count, width), float("nan")) for name in LOGPROB_COLUMNS},
+            "pass_rate": torch.ones(count, width),
         }
         sample = 0
         for index, row in enumerate(rows):
@@ -68,7 +89,7 @@ class FieldColumns:
                 for name in COLUMNS:
                     _fill(columns[name][index, span], feature.get(name), name)
                 start, sample = span.stop, sample + 1
-        for name in LOGPROB_COLUMNS:
+        for name in (*LOGPROB_COLUMNS, "pass_rate"):
             columns[name] = columns[name].view(torch.int32)
         batch.update(columns)
         return batch

@@ -65,8 +65,8 @@ class RowEncoder:
 
         Returns:
             input_ids, attention_mask, labels (-100 but on the response), tier (the index in ``TIERS``),
-            behavior_logprobs and policy_logprobs (float32, NaN where there is none), and of the whole row
-            is_record and trained_tokens.
+            behavior_logprobs and policy_logprobs (float32, NaN where there is none), pass_rate (float32, 1 where
+            there is none), and of the whole row is_record and trained_tokens.
 
         Raises:
             UserError: naming the row and what is wrong with it.
@@ -108,7 +108,20 @@ class RowEncoder:
             "tier": np.full(total, TIERS.index(tier), dtype=np.int8),
             "behavior_logprobs": np.array(nothing + (behavior or [np.nan] * len(ids)), dtype=np.float32),
             "policy_logprobs": np.array(nothing + policy, dtype=np.float32),
+            "pass_rate": np.full(total, self._pass_rate(row, where), dtype=np.float32),
         }
+
+    def _pass_rate(self, row: dict[str, Any], where: str) -> float:
+        """Share of the draws of the row's own stage that were correct; 1 where no option needs it."""
+        if not self.options.pass_rate or row["tier"] == "expert":
+            return 1.0
+        counts = row["attempts"].get(row["tier"]) or {}
+        if not counts.get("correct"):
+            raise UserError(
+                f"{where}: attempts.{row['tier']} counts no correct draw, and pass_rate: true needs the share of "
+                "correct ones; set mindgap.pass_rate: false"
+            )
+        return float(counts["correct"]) / float(counts["sampled"])
 
     def _encode_plain(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := missing_log_probs("expert", None, None, self.options):
@@ -133,6 +146,7 @@ class RowEncoder:
             "tier": np.full(total, EXPERT, dtype=np.int8),
             "behavior_logprobs": np.full(total, np.nan, dtype=np.float32),
             "policy_logprobs": np.full(total, np.nan, dtype=np.float32),
+            "pass_rate": np.ones(total, dtype=np.float32),
         }
 
     def _prompt_ids(self, messages: list[dict[str, Any]], where: str) -> list[int]:

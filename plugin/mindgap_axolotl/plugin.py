@@ -54,9 +54,9 @@ class MindGapPlugin(BasePlugin):
 
     def get_collator_cls_and_kwargs(self, cfg: Any, is_eval: bool = False) -> tuple[type, dict[str, Any]]:
         """The stock collator this run would use, with the log-prob columns padded or packed beside."""
-        from mindgap_axolotl.collators import collator_for
+        from mindgap_axolotl.collators import collator_for, collator_kwargs
 
-        return collator_for(cfg, is_eval), {}
+        return collator_for(cfg, is_eval), collator_kwargs(cfg, is_eval)
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         """Make sure that the weighted loss is what will be trained."""

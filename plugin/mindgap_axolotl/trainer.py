@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from axolotl.core.trainers.base import AxolotlTrainer
 from torch import Tensor
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
-from mindgap_axolotl.forward import MicroBatch, probe_head, teach_loss
+from mindgap_axolotl.forward import MicroBatch, teach_loss
 from mindgap_axolotl.metrics import WeightMetrics
 from mindgap_data.errors import UserError
 
@@ -34,6 +34,11 @@ class WeightedLossMixin(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.options = MindGapOptions.model_validate(self.args.mindgap or {})
+        if self.compute_loss_func is not None:
+            raise UserError(
+                f"the recipe brings a loss of its own ({_name_of(self.compute_loss_func)}), and so does mindgap; keep "
+                "one of them"
+            )
         if self.args.n_gpu > 1:
             raise UserError(
                 "several GPUs in one process (torch DataParallel) are not supported; "
@@ -42,12 +47,10 @@ class WeightedLossMixin(Trainer):
         # The loss divides by the trained tokens of the global batch, so the trainer must hand them over.
         self.model_accepts_loss_kwargs = True
         teach_loss(self.model, self.options)
-        # Before FSDP and ZeRO have wrapped it, a model may be on no device or in parts.
-        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            probe_head(self.model)
         self.train_metrics = WeightMetrics(self.options)
         self.eval_metrics = WeightMetrics(self.options)
         self._window = BatchWeights(self.args.device)
+        self.add_callback(_Restart(self._window, self.train_metrics))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -82,15 +85,15 @@ class WeightedLossMixin(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the weight metrics of all ranks to a training or evaluation log."""
         if "loss" in logs:
-            logs.update(self.train_metrics.take(self._gather))
+            logs.update(self.train_metrics.take(self._gather, self.args.device))
         elif "eval_loss" in logs:
-            logs.update(self.eval_metrics.take(self._gather, prefix="eval_"))
+            logs.update(self.eval_metrics.take(self._gather, self.args.device, prefix="eval_"))
         super().log(logs, start_time)
 
     def _gather(self, values: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
             return values
-        gathered: Tensor = self.accelerator.gather(values.to(self.args.device))
+        gathered: Tensor = self.accelerator.gather(values)
         return gathered
 
 
@@ -103,9 +106,10 @@ class BatchWeights:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Start a step."""
         self.tokens_and_weights = torch.zeros(2, dtype=torch.float32, device=self.device)
         self.loss = torch.zeros((), dtype=torch.float32, device=self.device)
 
@@ -125,8 +129,23 @@ class BatchWeights:
             if parameter.grad is not None:
                 parameter.grad.mul_(scale)
         normalised = self.loss * scale - before
-        self._reset()
+        self.reset()
         return normalised
+
+
+class _Restart(TrainerCallback):
+    """Forgets what an attempt left that ran out of memory half-way (``auto_find_batch_size``)."""
+
+    def __init__(self, window: BatchWeights, metrics: WeightMetrics) -> None:
+        self.window, self.metrics = window, metrics
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.window.reset()
+        self.metrics.reset()
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(getattr(function, "func", function), "__name__", type(function).__name__))
 
 
 class MindGapTrainer(WeightedLossMixin, AxolotlTrainer, PlainLossLog):

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mindgap_data.importance import kl_k3
 from mindgap_data.policy.head import Head
 from mindgap_loss.chunks import ChunkedLogits, Factors, uncompiled
 from mindgap_loss.gradients import Gradients
-from mindgap_loss.options import LossOptions
+from mindgap_loss.options import CHUNK_FROZEN, LossOptions
 from mindgap_loss.sharding import gathered
-from mindgap_loss.weights import TokenFields, Weighed, weigh
+from mindgap_loss.weights import TokenFields, TokenValues, Weighed, kl_penalty, weigh
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ def weighted_nll(
 ) -> LossOutput:
     """[sum_t w_t (-p_t) + kl_coef sum_t k3_t] / denominator, with detached weights w_t.
 
-    k3_t = exp(d) - 1 - d with d = log pi_0 - p_t (Schulman 2020; the penalty of GRPO,
-    arXiv 2402.03300, eq. 4).
+    Weights: ``weights.token_weights``. k3_t: ``weights.kl_penalty``.
 
     With ``normalize: batch`` the self-normalised loss divides by sum_t w_t over the global batch, which
     is known only after its last micro-batch. The gradient being linear in 1/denominator, a trainer
@@ -77,13 +75,15 @@ def weighted_nll(
         )
     if denominator is None:
         denominator = weights.sum() if options.normalize == "batch" else float(len(fields))
-    divisor = torch.as_tensor(denominator, dtype=total.dtype, device=total.device)
+    if not isinstance(denominator, Tensor):  # filled in on the device: copying a number to it would wait for it
+        denominator = torch.full_like(total, denominator)
+    divisor = denominator.to(total)
     factor = torch.where(divisor > 0, 1 / divisor, 0.0)
     return LossOutput(total * factor, p, log_weights, weights)
 
 
 @uncompiled
-def log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk_tokens: int = 256) -> Tensor:
+def log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk_tokens: int = CHUNK_FROZEN) -> Tensor:
     """p_t = log pi(y_t), no gradient, for evaluation and metrics.
 
     Args:
@@ -96,7 +96,7 @@ def log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk_tokens: int = 2
         [N], at least float32.
     """
     with torch.no_grad(), gathered(head) as whole:
-        return ChunkedLogits(Factors.of(hidden, whole), whole, chunk_tokens).log_probs(targets)
+        return ChunkedLogits(Factors.of(hidden, whole), whole, chunk_tokens).values(targets).log_probs
 
 
 class _WeightedNLL(torch.autograd.Function):
@@ -122,18 +122,20 @@ class _WeightedNLL(torch.autograd.Function):
         with_gradients: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         factors = Factors(hidden, low, weight, bias, up)
-        logits = ChunkedLogits(factors, head, options.chunk_tokens)
         wanted = [with_gradients and needed for needed in ctx.needs_input_grad[: len(factors)]]
+        chunk_tokens = options.chunk_size(head_is_trained=any(wanted[2:]))
+        logits = ChunkedLogits(factors, head, chunk_tokens, options.top_entropy)
         if any(wanted):
             ctx.gradients = Gradients(logits, factors, wanted)
-            p, weighed = _form(ctx.gradients, logits, targets, fields, options)
+            values, weighed = _form(ctx.gradients, logits, targets, fields, options)
         else:
-            p = logits.log_probs(targets)
-            weighed = weigh(p, fields, options)
+            values = logits.values(targets)
+            weighed = weigh(values, fields, options)
+        p = values.log_probs
         ctx.mark_non_differentiable(p, weighed.log_weights, weighed.weights)
         total = -(weighed.weights * p).sum()
         if options.kl_coef:
-            total = total + options.kl_coef * kl_k3(fields.policy - p).sum()
+            total = total + options.kl_coef * kl_penalty(p, fields, options).sum()
         return total, p, weighed.log_weights, weighed.weights
 
     @staticmethod
@@ -147,18 +149,24 @@ class _WeightedNLL(torch.autograd.Function):
 
 def _form(
     gradients: Gradients, logits: ChunkedLogits, targets: Tensor, fields: TokenFields, options: LossOptions
-) -> tuple[Tensor, Weighed]:
-    """Fill in ``gradients``; returns p_t [N] and the weights."""
+) -> tuple[TokenValues, Weighed]:
+    """Fill in ``gradients``; returns what the policy says of the N tokens, and their weights."""
     by_sample = None
     if gradients.of_head and options.level != "token":
-        by_sample = weigh(logits.log_probs(targets), fields, options).coefficients
-    p = targets.new_empty(logits.count, dtype=logits.float_dtype)
+        by_sample = weigh(logits.values(targets), fields, options).coefficients
+    values = logits.empty_values()
     for rows in logits:
-        p[rows], slope = logits.slopes(rows, targets[rows])
+        slope = logits.slopes(rows, targets[rows], values)
         gradients.write_tokens(rows, slope)
         if gradients.of_head:
-            c = weigh(p[rows], fields[rows], options).coefficients if by_sample is None else by_sample[rows]
+            c = by_sample[rows] if by_sample is not None else _coefficients(values, fields, options, rows)
             gradients.add_to_head(rows, slope, c)
-    weighed = weigh(p, fields, options)
+    weighed = weigh(values, fields, options)
     gradients.scale_tokens(weighed.coefficients)
-    return p, weighed
+    return values, weighed
+
+
+def _coefficients(values: TokenValues, fields: TokenFields, options: LossOptions, rows: slice) -> Tensor:
+    """c_t of a chunk's tokens, at token level: of nothing but the tokens themselves."""
+    entropy = None if values.entropy is None else values.entropy[rows]
+    return weigh(TokenValues(values.log_probs[rows], entropy), fields[rows], options).coefficients

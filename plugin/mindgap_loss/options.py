@@ -8,26 +8,46 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mindgap_data.importance import Clip, Level
 from mindgap_data.record import TIERS, Tier
 
-Preset = Literal["is", "paper", "sft"]
+Preset = Literal["is", "paper", "sft", "iw-sft", "asft", "eaft"]
 ExpertBehavior = Literal["dft", "unit", "reference", "logged"]
+# Where a token's weight comes from: a ratio to the recorded behaviour or to the recorded policy, its probability, 1,
+# or the entropy of the policy's next-token distribution.
+WeightSource = Literal["recorded", "reference", "dft", "unit", "entropy"]
+RATIOS = ("recorded", "reference")
 
-# What a preset other than `is` means, in the options it fixes.
+# What a preset other than `is` means: where every tier's weights come from, the options it fixes, and those it only
+# gives another default.
+SOURCE: dict[str, WeightSource] = {
+    "paper": "dft",
+    "sft": "unit",
+    "iw-sft": "reference",
+    "asft": "dft",
+    "eaft": "entropy",
+}
 FIXED: dict[str, dict[str, str]] = {
     "paper": {"level": "token", "clip": "none", "expert_behavior": "dft"},
     "sft": {"level": "token", "clip": "none", "expert_behavior": "unit"},
+    "iw-sft": {"level": "geometric", "clip": "truncate", "expert_behavior": "reference"},
+    "asft": {"level": "token", "clip": "none", "expert_behavior": "dft", "kl": "forward"},
+    # The weight is of no behaviour policy at all; expert_behavior has no say.
+    "eaft": {"level": "token", "clip": "none", "expert_behavior": "unit"},
 }
+DEFAULTS: dict[str, dict[str, float]] = {"iw-sft": {"clip_max": 16.0}, "asft": {"kl_coef": 0.1}}
 DEFAULT_CLIP_MAX = 2.0
+
+# Tokens of whose logits EAFT takes the entropy, renormalised among them (arXiv 2601.02151: K = 20).
+EAFT_TOP = 20
+# Tokens whose logits exist at once. A frozen head reads its weights once a chunk, and 256 tokens hide that behind the
+# products. A trained one also reads and writes its float32 gradient once a chunk, 8 V H bytes against 6 C V H floating
+# point operations: on a GPU of 800 TFLOP/s and 3.3 TB/s the two take equal time at C = 320, so 1,024 are taken.
+CHUNK_FROZEN, CHUNK_TRAINED = 256, 1024
 
 
 class LossOptions(BaseModel):
     """Options of the loss, checked against each other; a checked object says what it means in full.
 
-    Under ``paper`` and ``sft`` the fields the preset fixes (level, clip, expert_behavior) hold what
-    the preset means, so the object can be dumped and read back.
-
-    iw-SFT (arXiv 2507.12856) is ``level: geometric``, ``expert_behavior: reference``, ``clip_max: 16``:
-    w = min(exp(mean_t(log pi - log pi_0)), 16) on every expert response; on self rows sampled at
-    temperature 1 the behaviour policy is the reference, so they get the same form.
+    Under a preset other than ``is`` the fields it fixes hold what the preset means, so the object can be
+    dumped and read back.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +55,10 @@ class LossOptions(BaseModel):
     preset: Preset = Field(
         default="is",
         description="is: importance weights as the options below say; paper: the Dynamic Fine-Tuning weight "
-        "(the policy's own probability of the token) on every tier, as arXiv 2509.15157 trains; sft: weight 1",
+        "(the policy's own probability of the token) on every tier, as arXiv 2509.15157 trains; sft: weight 1; "
+        "iw-sft: min(e^mean(log pi - log pi_0), 16) of each response (arXiv 2507.12856); asft: paper plus a KL "
+        "penalty to the recorded policy (arXiv 2509.23753); eaft: the entropy of the policy's 20 likeliest tokens "
+        "over log 20 (arXiv 2601.02151)",
     )
     level: Level = Field(
         default="token",
@@ -66,13 +89,24 @@ class LossOptions(BaseModel):
     kl_coef: float = Field(
         default=0.0,
         ge=0,
-        description="factor of the k3 penalty towards the recorded policy, mean over the trained tokens of "
-        "exp(d) - 1 - d with d = policy_logprobs - log pi; 0 for none",
+        description="factor of the k3 penalty towards the recorded policy, mean over the trained tokens; 0 for none "
+        "(preset asft: 0.1)",
     )
-    chunk_tokens: int = Field(
-        default=256,
+    kl: Literal["reverse", "forward"] = Field(
+        default="reverse",
+        description="which divergence k3 estimates, with d = policy_logprobs - log pi: reverse: KL(pi || pi_0), "
+        "e^d - 1 - d; forward: KL(pi_0 || pi), e^-d - 1 + d, whose gradient is unbiased on responses pi_0 drew",
+    )
+    pass_rate: bool = Field(
+        default=False,
+        description="multiply the weights of self and guided rows by the share of their stage's draws that were "
+        "correct: the gradient is then the on-policy one of the expected reward, not divided by the pass rate",
+    )
+    chunk_tokens: int | None = Field(
+        default=None,
         ge=1,
-        description="tokens whose logits are held at once: memory is chunk_tokens x vocabulary x 4 bytes",
+        description="tokens whose logits are held at once; by default 256 for a frozen head and 1,024 for a trained "
+        "one. Memory: chunk_tokens x vocabulary x 6 bytes in bfloat16 (14 with soft-capped logits), 4 in float32",
     )
 
     @model_validator(mode="before")
@@ -82,8 +116,9 @@ class LossOptions(BaseModel):
         if not isinstance(data, dict):
             return data
         data = {name: value for name, value in data.items() if value is not None}
-        preset = data.get("preset")
-        for name, meaning in FIXED.get(preset, {}).items() if isinstance(preset, str) else ():
+        preset = str(data.get("preset"))
+        data = {**DEFAULTS.get(preset, {}), **data}
+        for name, meaning in FIXED.get(preset, {}).items():
             if data.setdefault(name, meaning) != meaning:
                 raise ValueError(
                     f"preset: {preset} and {name}: {data[name]} contradict each other (preset {preset} means "
@@ -116,16 +151,23 @@ class LossOptions(BaseModel):
             raise ValueError(f"{cause} and clip_max: {self.clip_max:g} contradict each other; drop one of them")
         return self
 
-    def behavior(self, tier: Tier) -> Literal["recorded", "dft", "unit", "reference"]:
-        """Where the behaviour log-probs of a tier come from: the row's own, the recorded policy, or no ratio at all.
+    def source(self, tier: Tier) -> WeightSource:
+        """Where the weights of a tier come from.
 
-        recorded: behavior_logprobs; reference: policy_logprobs; dft: the weight is the policy's
-        probability; unit: the weight is 1.
+        recorded: a ratio to behavior_logprobs; reference: a ratio to policy_logprobs; dft: the policy's
+        probability; unit: 1; entropy: that of the policy's next-token distribution.
         """
-        if self.preset == "paper":
-            return "dft"
-        if self.preset == "sft":
-            return "unit"
+        if self.preset in SOURCE:
+            return SOURCE[self.preset]
         if tier != "expert" or self.expert_behavior == "logged":
             return "recorded"
         return self.expert_behavior
+
+    def chunk_size(self, head_is_trained: bool) -> int:
+        """Tokens whose logits are held at once."""
+        return self.chunk_tokens or (CHUNK_TRAINED if head_is_trained else CHUNK_FROZEN)
+
+    @property
+    def top_entropy(self) -> int:
+        """Of how many of the likeliest tokens the entropy is needed; 0 for none."""
+        return EAFT_TOP if self.preset == "eaft" else 0

@@ -251,5 +251,10 @@ def test_a_wrong_recipe_is_one_line_and_exit_code_2(home: Path, processes: int) 
     settings = recipe(home / "model", home / "rows.jsonl", **LORA, mindgap={"preset": "iss"})
     run = train(home / f"wrong-{processes}", settings, processes=processes)
     assert run.code == 2, run.text[-3000:]
-    assert run.text.splitlines().count("Error: mindgap.preset: input should be 'is', 'paper' or 'sft'") == 1
+    assert (
+        run.text.splitlines().count(
+            "Error: mindgap.preset: input should be 'is', 'paper', 'sft', 'iw-sft', 'asft' or 'eaft'"
+        )
+        == 1
+    )
     assert "Traceback" not in run.text

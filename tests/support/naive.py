@@ -93,13 +93,28 @@ def problem(
     return found
 
 
-def naive_weights(log_probs: list[float], fields: TokenFields, options: dict) -> list[float]:
+def naive_entropy(logits: list[float]) -> float:
+    """EAFT's weight of a token: the entropy of the 20 likeliest tokens among themselves, over log 20."""
+    likeliest = sorted((math.exp(z) for z in logits), reverse=True)[:20]
+    shares = [p / sum(likeliest) for p in likeliest]
+    return -sum(p * math.log(p) for p in shares) / math.log(20)
+
+
+def naive_weights(
+    log_probs: list[float], fields: TokenFields, options: dict, logits: list[list[float]] | None = None
+) -> list[float]:
     """Weight of every token by the formulas of the design, in Python floats."""
+    preset = options.get("preset", "is")
+    if preset == "eaft":
+        factor = options.get("tier_weights", {})
+        return [naive_entropy(z) * factor.get(TIERS[fields.tier[t]], 1.0) for t, z in enumerate(logits)]
+    if preset == "iw-sft":
+        options = {"level": "geometric", "clip_max": 16.0, **options}
     count = len(log_probs)
     ratio = {}
     for t in range(count):
         tier = TIERS[fields.tier[t]]
-        source = {"paper": "dft", "sft": "unit"}.get(options.get("preset", "is"))
+        source = {"paper": "dft", "asft": "dft", "sft": "unit", "iw-sft": "reference"}.get(preset)
         if source is None:
             source = "behavior" if tier != "expert" else options.get("expert_behavior", "dft")
         if source == "unit":
@@ -135,11 +150,13 @@ def naive_loss(of: Problem, options: dict, denominator: float | None = None) -> 
     """The weighted loss with its autograd graph through the full logits."""
     logits = of.logits()
     p = logits.log_softmax(-1)[torch.arange(len(of.targets)), of.targets]
-    weights = naive_weights(p.detach().tolist(), of.fields, options)
+    weights = naive_weights(p.detach().tolist(), of.fields, options, logits.detach().tolist())
+    kl_coef = options.get("kl_coef", 0.1 if options.get("preset") == "asft" else 0.0)
+    forward = options.get("preset") == "asft" or options.get("kl") == "forward"
     total = sum((-w * p[t] for t, w in enumerate(weights)), logits.sum() * 0)
     for t in range(len(weights)):
         d = of.fields.policy[t] - p[t]
-        total = total + options.get("kl_coef", 0.0) * (d.exp() - 1 - d)
+        total = total + kl_coef * ((-d).exp() - 1 + d if forward else d.exp() - 1 - d)
     if denominator is None:
         denominator = sum(weights) if options.get("normalize") == "batch" else len(weights)
     return total / denominator if denominator else total * 0

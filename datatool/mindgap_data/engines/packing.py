@@ -27,7 +27,7 @@ def pack_linear_layers(model: Any, rows: int) -> None:
         return
     for layer in layers:
         packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
-        layer.forward = partial(_packed_linear, packed, layer.bias)
+        layer.forward = partial(_packed_linear, packed, layer.bias)  # type: ignore[method-assign]
 
 
 def _packed_linear(packed: Any, bias: Any, inputs: Any) -> Any:

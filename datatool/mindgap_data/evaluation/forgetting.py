@@ -16,7 +16,8 @@ from mindgap_data.rows.reading import read_rows
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult, per_row
-from mindgap_data.run.scheduler import Attempt, Outcome, Steps, Task
+from mindgap_data.run.outcomes import Attempt, Outcome
+from mindgap_data.run.scheduler import Steps, Task
 
 
 @dataclass(frozen=True)

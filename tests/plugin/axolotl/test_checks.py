@@ -32,7 +32,7 @@ def test_a_good_recipe_passes() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"preset": "ppo"}, "mindgap.preset: input should be 'is', 'paper' or 'sft'"),
+        ({"preset": "ppo"}, "mindgap.preset: input should be 'is', 'paper', 'sft', 'iw-sft', 'asft' or 'eaft'"),
         ({"clipmax": 3}, "mindgap.clipmax: extra inputs are not permitted"),
         ({"clip_max": 0.5}, "mindgap.clip_max: input should be greater than or equal to 1"),
         ({"kl_coef": -1}, "mindgap.kl_coef: input should be greater than or equal to 0"),
@@ -70,7 +70,7 @@ def test_wrong_options(block: dict[str, Any], message: str) -> None:
         ("reward_model", True, "a reward model has no next-token loss to weigh"),
         ("orpo_alpha", 0.1, "ORPO brings its own loss"),
         ("use_dft", True, "Dynamic Fine-Tuning is mindgap: {preset: paper}; Axolotl's needs full logits"),
-        ("use_eaft", True, "EAFT brings its own weighted loss"),
+        ("use_eaft", True, "Entropy-Adaptive Fine-Tuning is mindgap: {preset: eaft}; Axolotl's needs full logits"),
         (
             "qat",
             {"weight_dtype": "int4"},

@@ -20,6 +20,7 @@ from mindgap_axolotl.collators import (
     MindGapPackedCollator,
     MindGapPackedCollatorV2,
     collator_for,
+    collator_kwargs,
 )
 from mindgap_data.errors import UserError
 from tiny import save_tiny_tokenizer
@@ -52,6 +53,7 @@ def sample(prompt: int, response: int, tier: int = 0, first: int = 5, behavior: 
         "tier": [tier] * total,
         "behavior_logprobs": logs if behavior else np.full(total, NAN, dtype=np.float32),
         "policy_logprobs": 2 * logs,
+        "pass_rate": np.full(total, 1 / first, dtype=np.float32),
     }
 
 
@@ -169,3 +171,34 @@ def test_the_collator_axolotl_would_pick(cfg: dict[str, Any], is_eval: bool, wan
     stock = type(HFCausalTrainerBuilder.build_collator(builder, args, is_eval=is_eval, padding=True))
     assert collator_for(cfg, is_eval) is wanted
     assert issubclass(wanted, stock)
+
+
+FLASH = {"sample_packing": True, "attn_implementation": "flash_attention_2", "model_config_type": "qwen2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, True),
+        ({"attn_implementation": "sdpa"}, False),
+        ({"sample_packing": False}, False),
+        ({"fa_varlen_kwargs_in_collator": False}, False),
+        ({"model_config_type": "unheard-of"}, False),
+        ({"accelerator_config": {"dispatch_batches": True}}, False),
+    ],
+)
+def test_flash_attention_gets_its_lengths_where_the_stock_collator_gives_them(
+    changes: dict[str, Any], wanted: bool, tokenizer: Any
+) -> None:
+    if not hasattr(DataCollatorForSeq2Seq, "emit_fa_varlen_kwargs"):
+        assert collator_kwargs({**FLASH, **changes}, is_eval=False) == {}
+        pytest.skip("Axolotl 0.19 has no such arguments; `make test-newest` runs this on 0.21")
+    kwargs = collator_kwargs({**FLASH, **changes}, is_eval=False)
+    assert kwargs == ({"emit_fa_varlen_kwargs": True} if wanted else {})
+    features = [[sample(2, 3, first=5), sample(1, 4, first=20)]]
+    batch = MindGapPackedCollatorV2(tokenizer, **kwargs)(features)
+    assert ("cu_seq_lens_q" in batch) == ("emit_fa_varlen_kwargs" in kwargs and bool(batch["attention_mask"].all()))
+    if wanted:
+        stock = V2BatchSamplerDataCollatorForSeq2Seq(tokenizer, **kwargs)(without_fields(features))
+        for name in ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"):
+            assert np.array_equal(batch[name], stock[name]), name

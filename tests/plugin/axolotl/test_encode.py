@@ -109,6 +109,7 @@ def test_unknown_columns_pass(encode: Callable[..., Any], records: list[dict[str
         "tier",
         "behavior_logprobs",
         "policy_logprobs",
+        "pass_rate",
     }
 
 

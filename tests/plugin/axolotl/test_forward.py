@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from mindgap_axolotl.forward import MicroBatch, probe_head, teach_loss
+from micro_batches import batch_of
+from mindgap_axolotl.forward import MicroBatch, teach_loss
 from mindgap_data.errors import UserError
 from mindgap_loss.options import LossOptions
 from tiny import save_tiny_model
@@ -18,22 +19,6 @@ NAN = float("nan")
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path / "m"), dtype=torch.float32)
-
-
-def batch_of(rows: int = 3, length: int = 12, seed: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Model inputs with labels on the last positions, and the columns of the collator."""
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(0, 256, (rows, length), generator=generator)
-    labels = ids.clone()
-    for row in range(rows):
-        labels[row, : 3 + row] = -100
-    columns = {
-        "tier": (torch.arange(rows) % 3)[:, None].expand(rows, length),
-        "sample": torch.arange(rows)[:, None].expand(rows, length),
-        "behavior_logprobs": (-4 * torch.rand(rows, length, generator=generator)).view(torch.int32),
-        "policy_logprobs": (-4 * torch.rand(rows, length, generator=generator)).view(torch.int32),
-    }
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}, columns
 
 
 def naive(model: Any, inputs: dict[str, Any], columns: dict[str, Any], denominator: float) -> torch.Tensor:
@@ -87,6 +72,7 @@ def test_other_calls_get_the_models_own_forward(model: Any) -> None:
 def test_no_full_logits_are_formed(model: Any) -> None:
     inputs, columns = batch_of()
     teach_loss(model, LossOptions())
+    model(**inputs, mindgap=MicroBatch(inputs["labels"], columns, None))  # the first one checks the head
     called: list[Any] = []
     model.lm_head.register_forward_hook(lambda *args: called.append(args))
     model(**inputs, mindgap=MicroBatch(inputs["labels"], columns, None))
@@ -117,7 +103,7 @@ def test_through_peft_and_bfloat16_autocast(model: Any) -> None:
     loss.backward()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(wanted.item(), rel=0.05)
-    assert torch.equal(batch.fields.policy, columns["policy_logprobs"].view(torch.float32)[:, 1:][batch.predicts])
+    assert torch.equal(batch.fields.policy, columns["policy_logprobs"].view(torch.float32)[inputs["labels"] != -100])
     assert wrapped.base_model.model.model.layers[0].mlp.up_proj.lora_B["default"].weight.grad.abs().max() > 0
 
 
@@ -140,14 +126,26 @@ class ScaledLlama(LlamaForCausalLM):
         return output
 
 
-def test_unknown_logit_arithmetic_is_refused(model: Any) -> None:
-    probe_head(model)
+@pytest.mark.parametrize("training", [True, False])
+def test_unknown_logit_arithmetic_is_refused_at_the_first_micro_batch(training: bool) -> None:
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     torch.manual_seed(0)
-    scaled = ScaledLlama(LlamaConfig(vocab_size=259, **small, initializer_range=0.3))
+    scaled = ScaledLlama(LlamaConfig(vocab_size=259, **small, initializer_range=0.3)).train(training)
+    teach_loss(scaled, LossOptions())
+    inputs, columns = batch_of()
     with pytest.raises(UserError, match=r"^ScaledLlama does more between its hidden states and its logits than"):
-        probe_head(scaled)
-    assert scaled.training
+        scaled(**inputs, mindgap=MicroBatch(inputs["labels"], columns, None))
+    assert scaled.training == training
+
+
+def test_bfloat16_logits_are_no_unknown_arithmetic(model: Any) -> None:
+    """Logits of 100 and more are half a nat apart in bfloat16."""
+    low = model.to(torch.bfloat16)
+    with torch.no_grad():
+        low.lm_head.weight.mul_(30)
+    teach_loss(low, LossOptions())
+    inputs, columns = batch_of()
+    assert low(**inputs, mindgap=MicroBatch(inputs["labels"], columns, None))["loss"].isfinite()
 
 
 def test_fsdp2_gives_the_gradient_of_one_process(tmp_path: Path) -> None:
@@ -179,4 +177,28 @@ def fsdp2_worker(rank: int, world: int, model_dir: str, folder: str) -> None:
     wanted = dict(whole.named_parameters())
     for name, parameter in sharded.named_parameters():
         torch.testing.assert_close(parameter.grad.full_tensor(), wanted[name].grad, rtol=1e-4, atol=1e-6, msg=name)
+    dist.destroy_process_group()
+
+
+def test_fsdp2_refuses_unknown_logit_arithmetic(tmp_path: Path) -> None:
+    """Where no process has the whole head before the first forward."""
+    torch.multiprocessing.spawn(refusing_worker, args=(2, str(tmp_path)), nprocs=2)
+
+
+def refusing_worker(rank: int, world: int, folder: str) -> None:
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    scaled = ScaledLlama(LlamaConfig(vocab_size=259, **small, initializer_range=0.3))
+    teach_loss(scaled, LossOptions())
+    mesh = dist.device_mesh.init_device_mesh("cpu", (world,))
+    fully_shard(scaled.lm_head, mesh=mesh, reshard_after_forward=True)
+    fully_shard(scaled, mesh=mesh)
+    inputs, columns = batch_of()
+    with pytest.raises(UserError, match=r"ScaledLlama does more between its hidden states and its logits than"):
+        scaled(**inputs, mindgap=MicroBatch(inputs["labels"], columns, 60.0))
     dist.destroy_process_group()

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mindgap_axolotl.metrics import WeightMetrics
+from mindgap_data.errors import UserError
 from mindgap_loss.loss import LossOutput
 from mindgap_loss.options import LossOptions
-from mindgap_loss.weights import TokenFields, token_log_weights, token_weights
+from mindgap_loss.weights import TokenFields, TokenValues, token_log_weights, token_weights
 
 OPTIONS = LossOptions()
 
@@ -21,7 +22,7 @@ def micro_batch(seed: int, count: int, tiers: int = 3) -> tuple[LossOutput, Toke
     tier = torch.arange(count) % tiers if count else torch.zeros(0, dtype=torch.int64)
     behavior = torch.where(tier == 2, torch.nan, beta)
     fields = TokenFields(tier, behavior, beta - 0.1, torch.zeros(count, dtype=torch.int64))
-    raw = token_log_weights(p, fields, OPTIONS)
+    raw = token_log_weights(TokenValues(p), fields, OPTIONS)
     return LossOutput(torch.zeros(()), p, raw, token_weights(raw, fields, OPTIONS)), fields
 
 
@@ -89,7 +90,7 @@ def test_taking_starts_anew_and_prefixes() -> None:
 def test_kl_of_rows_without_log_probs_is_left_out() -> None:
     output, fields = micro_batch(0, 9, tiers=1)
     plain = TokenFields(fields.tier + 2, fields.behavior * math.nan, fields.policy * math.nan, fields.sample)
-    raw = token_log_weights(output.log_probs, plain, OPTIONS)
+    raw = token_log_weights(TokenValues(output.log_probs), plain, OPTIONS)
     logs = take([(LossOutput(output.loss, output.log_probs, raw, raw.exp()), plain)])
     assert "mindgap/expert/nll" in logs
     assert "mindgap/expert/k1" not in logs
@@ -98,5 +99,9 @@ def test_kl_of_rows_without_log_probs_is_left_out() -> None:
 def test_a_nan_weight_is_an_error() -> None:
     output, fields = micro_batch(0, 3)
     broken = LossOutput(output.loss, output.log_probs, output.log_weights * math.nan, output.weights)
-    with pytest.raises(FloatingPointError, match="an importance weight is NaN"):
-        WeightMetrics(OPTIONS).add(broken, fields)
+    with pytest.raises(UserError) as error:
+        take([(broken, fields)])
+    assert error.value.message == (
+        "an importance weight of the self tier is NaN: the model diverged (lower the learning rate, train in bfloat16 "
+        "rather than float16), or something moved the rows' log-probs after encoding"
+    )

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mindgap_axolotl.args import options_of
 from mindgap_axolotl.collators import FieldColumns
 from mindgap_axolotl.trainer import MindGapTrainer
+from mindgap_data.errors import UserError
 from tiny import save_tiny_model
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -79,7 +80,7 @@ def _tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("recipes") / "model")
 
 
-def trainer_of(name: str, model: Path, folder: Path) -> Any:
+def trainer_of(name: str, model: Path, folder: Path, **changes: Any) -> Any:
     """The trainer Axolotl builds from a recipe, on a tiny model; what only CUDA or several GPUs have is left out."""
     from axolotl.core.builders import HFCausalTrainerBuilder
 
@@ -89,6 +90,7 @@ def trainer_of(name: str, model: Path, folder: Path) -> Any:
     )
     cfg.update({"output_dir": str(folder), "base_model": str(model), "attn_implementation": "sdpa"})
     normalize_config(cfg)
+    cfg.update(changes)
     loaded = AutoModelForCausalLM.from_pretrained(model)
     rows = [{"input_ids": [1, 2], "attention_mask": [1, 1], "labels": [1, 2], "length": 2, "position_ids": [0, 1]}] * 8
     plugins = PluginManager.get_instance()
@@ -132,6 +134,14 @@ def test_a_recipe_that_says_nothing_would_load_the_checkpoint_of_the_lowest_nll(
 
     monkeypatch.setitem(globals(), "validated", silent)
     assert trainer_of("lora.yaml", tiny_model, tmp_path).args.load_best_model_at_end
+
+
+def test_another_loss_is_refused_however_it_came(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        trainer_of("lora.yaml", tiny_model, tmp_path, use_eaft=True)
+    assert error.value.message == (
+        "the recipe brings a loss of its own (eaft_loss), and so does mindgap; keep one of them"
+    )
 
 
 def test_the_papers_template_differs_from_the_models_in_the_end_of_the_turn_only() -> None:

@@ -1,4 +1,4 @@
-"""The example for transformers and TRL users runs as written, and its first loss is the formula's."""
+"""The examples for transformers and TRL run as written, and their first loss is the formula's."""
 
 import importlib.util
 import json
@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer
 
 from mindgap_loss.options import LossOptions
+from mindgap_loss.trainer import WeightedLossMixin, collate, encode
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "transformers_trainer.py"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 WORDS = ["<pad>", "<end>", "user", "assistant", "what", "is", "one", "two", "three", "and", "it"]
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }} {{ m.content }} <end> {% endfor %}"
@@ -20,12 +21,16 @@ TEMPLATE = (
 )
 
 
-@pytest.fixture(scope="module", name="example")
-def _example():
-    spec = importlib.util.spec_from_file_location("transformers_trainer", EXAMPLE)
+@pytest.fixture(scope="module", name="example", params=["transformers_trainer", "trl_sft_trainer"])
+def _example(request):
+    spec = importlib.util.spec_from_file_location(request.param, EXAMPLES / f"{request.param}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class PlainTrainer(WeightedLossMixin, Trainer):
+    """Nothing but the loss replaced."""
 
 
 @pytest.fixture(name="folder")
@@ -78,12 +83,12 @@ def test_it_trains_and_its_first_loss_is_the_formula_s(example, folder):
 
 
 @pytest.mark.parametrize("preset", ["is", "paper", "sft"])
-def test_accumulation_is_exact_and_evaluation_is_plain_nll(example, folder, preset):
+def test_accumulation_is_exact_and_evaluation_is_plain_nll(folder, preset):
     from transformers import AutoTokenizer, TrainingArguments
 
     path, rows = folder
     tokenizer = AutoTokenizer.from_pretrained(path / "model")
-    encoded = [example.encode(row, tokenizer) for row in rows]
+    encoded = [encode(row, tokenizer) for row in rows]
     weights = []
     for size, steps in ((3, 1), (1, 3)):
         arguments = TrainingArguments(
@@ -100,10 +105,10 @@ def test_accumulation_is_exact_and_evaluation_is_plain_nll(example, folder, pres
             prediction_loss_only=True,
             use_cpu=True,
         )
-        trainer = example.WeightedTrainer(
+        trainer = PlainTrainer(
             AutoModelForCausalLM.from_pretrained(path / "model"),
             arguments,
-            data_collator=example.collate,
+            data_collator=collate,
             train_dataset=encoded,
             eval_dataset=encoded,
             options=LossOptions(preset=preset, chunk_tokens=2),

@@ -22,7 +22,9 @@ CROSSED = [
 ]
 PRESETS = [
     {"preset": preset, "normalize": normalize, "kl_coef": kl_coef}
-    for preset, normalize, kl_coef in itertools.product(("paper", "sft"), ("none", "batch"), (0.0, 0.3))
+    for preset, normalize, kl_coef in itertools.product(
+        ("paper", "sft", "iw-sft", "asft", "eaft"), ("none", "batch"), (0.0, 0.3)
+    )
 ]
 HEADS = {
     "frozen": {"trained": False},

@@ -1,11 +1,12 @@
 """What the options accept, what they mean, and the full text of what they refuse."""
 
 import itertools
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from mindgap_loss.options import LossOptions
+from mindgap_loss.options import LossOptions, Preset
 
 
 def error(**given) -> str:
@@ -25,7 +26,9 @@ def test_defaults_are_the_first_value_of_each_row_of_the_design():
         "normalize": "none",
         "tier_weights": {"self": 1.0, "guided": 1.0, "expert": 1.0},
         "kl_coef": 0.0,
-        "chunk_tokens": 256,
+        "kl": "reverse",
+        "pass_rate": False,
+        "chunk_tokens": None,
     }
 
 
@@ -38,11 +41,14 @@ def test_defaults_are_the_first_value_of_each_row_of_the_design():
         ({"expert_behavior": "logged"}, ("recorded", "recorded", "recorded")),
         ({"preset": "paper"}, ("dft", "dft", "dft")),
         ({"preset": "sft"}, ("unit", "unit", "unit")),
+        ({"preset": "iw-sft"}, ("reference", "reference", "reference")),
+        ({"preset": "asft"}, ("dft", "dft", "dft")),
+        ({"preset": "eaft"}, ("entropy", "entropy", "entropy")),
     ],
 )
-def test_where_behaviour_log_probs_come_from(given, sources):
+def test_where_weights_come_from(given, sources):
     options = LossOptions(**given)
-    assert tuple(options.behavior(tier) for tier in ("self", "guided", "expert")) == sources
+    assert tuple(options.source(tier) for tier in ("self", "guided", "expert")) == sources
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_where_behaviour_log_probs_come_from(given, sources):
         ({"kl_coef": float("inf")}, "kl_coef: Value error, inf is not a finite number"),
         ({"chunk_tokens": 0}, "chunk_tokens: Input should be greater than or equal to 1"),
         ({"level": "word"}, "level: Input should be 'token', 'sequence' or 'geometric'"),
-        ({"preset": "ppo"}, "preset: Input should be 'is', 'paper' or 'sft'"),
+        ({"preset": "ppo"}, "preset: Input should be 'is', 'paper', 'sft', 'iw-sft', 'asft' or 'eaft'"),
         ({"clip_maximum": 2}, "clip_maximum: Extra inputs are not permitted"),
         (
             {"tier_weights": {"self": -1}},
@@ -113,7 +119,7 @@ def test_null_means_not_given():
 @pytest.mark.parametrize(
     "given",
     [
-        *({"preset": p, "normalize": n} for p, n in itertools.product(("is", "paper", "sft"), ("none", "batch"))),
+        *({"preset": p, "normalize": n} for p, n in itertools.product(get_args(Preset), ("none", "batch"))),
         {"level": "geometric", "expert_behavior": "reference", "clip_max": 16},
         {"clip": "none"},
     ],
@@ -128,3 +134,15 @@ def test_options_can_be_dumped_and_read_back(given):
 def test_every_field_is_documented():
     schema = LossOptions.model_json_schema()
     assert all(field["description"] for field in schema["properties"].values())
+
+
+def test_presets_give_defaults_that_may_be_changed():
+    assert LossOptions(preset="iw-sft").clip_max == 16
+    assert LossOptions(preset="iw-sft", clip_max=4).clip_max == 4
+    assert (LossOptions(preset="asft").kl_coef, LossOptions(preset="asft").kl) == (0.1, "forward")
+    assert LossOptions(preset="asft", kl_coef=0.05).kl_coef == 0.05
+
+
+def test_chunks_are_larger_for_a_trained_head_unless_said_otherwise():
+    assert [LossOptions().chunk_size(trained) for trained in (False, True)] == [256, 1024]
+    assert [LossOptions(chunk_tokens=7).chunk_size(trained) for trained in (False, True)] == [7, 7]

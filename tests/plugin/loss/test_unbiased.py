@@ -121,6 +121,58 @@ def test_truncation_biases_by_exactly_the_mass_it_cuts(clip_max):
     assert cut.sum() > 0
 
 
+CORRECT = (SEQUENCES.sum(1) % 3 == 0).double()  # what a verifier says of each sequence
+
+
+def kept_gradient(**options) -> tuple[Tensor, float]:
+    """Mean gradient over the responses that are kept, mu conditioned on correct; and the pass rate Z of mu."""
+    law = MU.sum(1).exp() * CORRECT
+    pass_rate = float(law.sum())
+    total = torch.zeros(POLICY.table.numel() + POLICY.weight.numel(), dtype=torch.float64)
+    for s, sequence in enumerate(SEQUENCES):
+        if not CORRECT[s]:
+            continue
+        index = torch.zeros(LENGTH, dtype=torch.int64)
+        fields = TokenFields(
+            index, MU[s], MU[s], index, pass_rate=torch.full((LENGTH,), pass_rate, dtype=torch.float64)
+        )
+        states = POLICY.states(sequence[None])[0]
+        loss = weighted_nll(states, Head(POLICY.weight), sequence, fields, LossOptions(**options), 1.0).loss
+        total += law[s] / pass_rate * POLICY.gradient(loss)
+    return total, pass_rate
+
+
+def on_policy_gradient_of_correctness() -> Tensor:
+    """Gradient of -P_{y ~ pi}(correct)."""
+    return POLICY.gradient(-(POLICY.log_probs().sum(1).exp() * CORRECT).sum())
+
+
+def test_on_kept_responses_the_gradient_is_the_on_policy_one_over_the_pass_rate():
+    """Rewriting keeps a correct draw, so its law is mu(y) correct(y) / Z: rare successes count 1/Z times."""
+    found, pass_rate = kept_gradient(level="sequence", clip="none")
+    assert 0.1 < pass_rate < 0.9
+    torch.testing.assert_close(found, on_policy_gradient_of_correctness() / pass_rate, rtol=1e-9, atol=1e-12)
+
+
+def test_with_the_pass_rate_it_is_the_on_policy_gradient():
+    found, _ = kept_gradient(level="sequence", clip="none", pass_rate=True)
+    torch.testing.assert_close(found, on_policy_gradient_of_correctness(), rtol=1e-9, atol=1e-12)
+
+
+def test_at_the_recorded_policy_that_is_the_gradient_of_log_pass_rate():
+    """For pi = mu every weight is 1, and E[grad log pi | correct] = grad log Z."""
+    total = torch.zeros(POLICY.table.numel() + POLICY.weight.numel(), dtype=torch.float64)
+    law = PI.sum(1).exp() * CORRECT
+    for s, sequence in enumerate(SEQUENCES):
+        index = torch.zeros(LENGTH, dtype=torch.int64)
+        fields = TokenFields(index, PI[s], PI[s], index)
+        states = POLICY.states(sequence[None])[0]
+        loss = weighted_nll(states, Head(POLICY.weight), sequence, fields, LossOptions(), 1.0).loss
+        total += law[s] / law.sum() * POLICY.gradient(loss)
+    log_rate = torch.log((POLICY.log_probs().sum(1).exp() * CORRECT).sum())
+    torch.testing.assert_close(total, POLICY.gradient(-log_rate), rtol=1e-9, atol=1e-12)
+
+
 def test_dft_on_its_own_samples_sharpens_the_policy():
     """E_pi[sg(pi) grad log pi] = grad sum pi^2 / 2 for a single token: the paper's preset is no correction."""
     logits = torch.randn(1, 5, dtype=torch.float64, requires_grad=True)

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from mindgap_loss.options import LossOptions
-from mindgap_loss.weights import TokenFields, missing_log_probs, tier_sums, token_log_weights, token_weights
+from mindgap_loss.weights import (
+    TokenFields,
+    TokenValues,
+    missing_log_probs,
+    tier_sums,
+    token_log_weights,
+    token_weights,
+    weigh,
+)
 
 NAN = math.nan
 # Two self tokens, one guided, two expert (the second sample of expert is plain SFT data, nothing recorded).
@@ -34,7 +42,7 @@ LOG_PROBS = torch.tensor([-0.5, -1.9, -2.5, -3.0, -0.7])
     ],
 )
 def test_log_weights(options, expected):
-    found = token_log_weights(LOG_PROBS, FIELDS, LossOptions(**options))
+    found = token_log_weights(TokenValues(LOG_PROBS), FIELDS, LossOptions(**options))
     torch.testing.assert_close(found, torch.tensor(expected), equal_nan=True)
     assert found.dtype == torch.float32
 
@@ -56,30 +64,47 @@ def test_log_weights(options, expected):
 )
 def test_weights(options, expected):
     options = LossOptions(**options)
-    found = token_weights(token_log_weights(LOG_PROBS, FIELDS, options), FIELDS, options)
+    found = token_weights(token_log_weights(TokenValues(LOG_PROBS), FIELDS, options), FIELDS, options)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
 
 
 def test_iw_sft_is_the_geometric_level_against_the_reference_bounded_by_16():
-    """w = clip(exp(mean_t(log pi - log pi_ref)), 0, 16)."""
-    options = LossOptions(level="geometric", expert_behavior="reference", clip_max=16)
+    """w = clip(exp(mean_t(log pi - log pi_ref)), 0, 16) (arXiv 2507.12856), whatever the tier."""
+    options = LossOptions(preset="iw-sft")
     fields = TokenFields(
-        tier=torch.full((5,), 2),
-        behavior=torch.full((5,), NAN),
+        tier=torch.tensor([0, 0, 1, 1, 2]),
+        behavior=torch.tensor([-3.0, -3.0, -3.0, -3.0, NAN]),
         policy=torch.tensor([-1.0, -2.0, -9.0, -8.0, -0.5]),
         sample=torch.tensor([0, 0, 1, 1, 2]),
     )
-    log_probs = torch.tensor([-0.5, -1.0, -0.1, -0.2, -3.0])
-    found = token_weights(token_log_weights(log_probs, fields, options), fields, options)
+    values = TokenValues(torch.tensor([-0.5, -1.0, -0.1, -0.2, -3.0]))
+    found = weigh(values, fields, options).weights
     torch.testing.assert_close(found, torch.tensor([math.exp(0.75), math.exp(0.75), 16.0, 16.0, math.exp(-2.5)]))
+
+
+def test_the_pass_rate_multiplies_the_models_own_rows_only():
+    rate = torch.tensor([0.5, 0.5, 0.25, 0.1, 0.1])
+    fields = TokenFields(FIELDS.tier, FIELDS.behavior, FIELDS.policy, FIELDS.sample, pass_rate=rate)
+    plain = weigh(TokenValues(LOG_PROBS), fields, LossOptions())
+    found = weigh(TokenValues(LOG_PROBS), fields, LossOptions(pass_rate=True))
+    torch.testing.assert_close(found.weights, plain.weights * torch.tensor([0.5, 0.5, 0.25, 1.0, 1.0]))
+    torch.testing.assert_close(found.log_weights, plain.log_weights)  # the metrics are of the ratios
+
+
+def test_a_bound_on_the_samples_is_as_good_as_their_number():
+    bounded = TokenFields(FIELDS.tier, FIELDS.behavior, FIELDS.policy, FIELDS.sample, samples=50)
+    for level in ("sequence", "geometric"):
+        options = LossOptions(level=level)
+        found = token_log_weights(TokenValues(LOG_PROBS), bounded, options)
+        torch.testing.assert_close(found, token_log_weights(TokenValues(LOG_PROBS), FIELDS, options), equal_nan=True)
 
 
 def test_a_sample_s_weight_does_not_depend_on_what_it_is_packed_with():
     options = LossOptions(level="sequence", clip="none")
-    packed = token_log_weights(LOG_PROBS, FIELDS, options)
+    packed = token_log_weights(TokenValues(LOG_PROBS), FIELDS, options)
     for sample in range(4):
         here = FIELDS.sample == sample
-        alone = token_log_weights(LOG_PROBS[here], FIELDS[here], options)
+        alone = token_log_weights(TokenValues(LOG_PROBS[here]), FIELDS[here], options)
         torch.testing.assert_close(packed[here], alone)
 
 
@@ -87,12 +112,14 @@ def test_no_token_has_no_weight():
     nothing = FIELDS[:0]
     for level in ("token", "sequence", "geometric"):
         options = LossOptions(level=level)
-        assert token_weights(token_log_weights(torch.zeros(0), nothing, options), nothing, options).shape == (0,)
+        assert token_weights(
+            token_log_weights(TokenValues(torch.zeros(0)), nothing, options), nothing, options
+        ).shape == (0,)
 
 
 def test_a_ratio_too_large_for_float32_is_clipped_not_infinite():
     fields = TokenFields(*(x[:1] for x in (FIELDS.tier, torch.tensor([-500.0]), FIELDS.policy, FIELDS.sample)))
-    found = token_weights(token_log_weights(torch.zeros(1), fields, LossOptions()), fields, LossOptions())
+    found = token_weights(token_log_weights(TokenValues(torch.zeros(1)), fields, LossOptions()), fields, LossOptions())
     assert found.item() == 2.0
 
 
@@ -100,8 +127,8 @@ def test_a_ratio_too_large_for_float32_is_clipped_not_infinite():
 def test_tiers_may_be_any_integers(dtype):
     fields = TokenFields(FIELDS.tier.to(dtype), FIELDS.behavior, FIELDS.policy, FIELDS.sample)
     options = LossOptions(tier_weights={"expert": 0.5})
-    found = token_weights(token_log_weights(LOG_PROBS, fields, options), fields, options)
-    expected = token_weights(token_log_weights(LOG_PROBS, FIELDS, options), FIELDS, options)
+    found = token_weights(token_log_weights(TokenValues(LOG_PROBS), fields, options), fields, options)
+    expected = token_weights(token_log_weights(TokenValues(LOG_PROBS), FIELDS, options), FIELDS, options)
     torch.testing.assert_close(found, expected)
 
 
@@ -156,7 +183,7 @@ def test_a_row_that_lacks_what_the_options_need_is_named_before_training(row, op
 
 def sums(**options):
     options = LossOptions(**options)
-    return tier_sums(LOG_PROBS, token_log_weights(LOG_PROBS, FIELDS, options), FIELDS, options)
+    return tier_sums(LOG_PROBS, token_log_weights(TokenValues(LOG_PROBS), FIELDS, options), FIELDS, options)
 
 
 def test_statistics_by_tier_are_of_raw_weights():
@@ -189,7 +216,7 @@ def test_kl_of_expert_text_is_against_the_recorded_policy_where_there_is_one():
 def test_merged_tiers_are_all_tokens():
     found = sums()
     everything = found["self"].merge(found["guided"]).merge(found["expert"])
-    weights = torch.exp(token_log_weights(LOG_PROBS, FIELDS, LossOptions()).double())
+    weights = torch.exp(token_log_weights(TokenValues(LOG_PROBS), FIELDS, LossOptions()).double())
     assert float(everything.count) == 5
     assert float(everything.mean) == pytest.approx(float(weights.mean()))
     assert float(everything.variance) == pytest.approx(float(weights.var(correction=0)))
