@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from gap_records import make_record, write_records
 from mindgap_data.commands import main
+from mindgap_data.gap.noise import NoiseFloor, noise_file
 from mindgap_data.record import tokenizer_fingerprint
 from tiny import save_tiny_tokenizer
 
@@ -131,6 +132,17 @@ def report(tmp_path_factory, tokenizer_folder):
             tokenizer=tokenizer_fingerprint(tokenizer),
         )
         rows.append(row)
+    leaky = make_record(
+        "guided",
+        [-1.0] * 5,
+        [-1.0] * 5,
+        [-2.0] * 5,
+        id="leaky",
+        problem="What is 60 + 1?",
+        response="As in the given solution, it is 61.",
+        tokenizer=tokenizer_fingerprint(tokenizer),
+    )
+    rows.append(leaky)
     state = folder / "trainer_state.json"
     history = [
         {"step": s, "loss": 2 / s, "grad_norm": 1.0 + s % 3, "mindgap/all/nll": 1 / s}
@@ -140,11 +152,21 @@ def report(tmp_path_factory, tokenizer_folder):
     state.write_text(json.dumps({"log_history": history}))
     name = "<img src=x onerror=window.pwned=7>.jsonl"
     path = write_records(folder / name, rows)
+    floor = NoiseFloor(64, 32_000, 0.0, 0.05, 0.05, 0.4, {"token": 0.997, "sequence": 0.2, "geometric": 0.99})
+    noise_file(path).write_text(json.dumps({"version": 1, "floor": floor.as_dict()}))
+    change = {"estimate": 0.25, "low": 0.125, "high": 0.5}
+    card = {
+        "name": "outputs/<b>lora</b>",
+        "text": {"before": 2.0, "after": 2.25, "difference": change},
+        "tasks": [{"name": "instructions", "a": 0.5, "b": 0.75, "difference": change}],
+        "divergence": {"k3": change},
+        "in_words": ["General text: worse than before."],
+    }
+    scorecard = folder / "scorecard.json"
+    scorecard.write_text(json.dumps({"after": [card]}))
     page = folder / "report.html"
-    result = CliRunner().invoke(
-        main,
-        ["report", str(path), "-o", str(page), "--tokenizer", str(tokenizer_folder), "--trainer-state", str(state)],
-    )
+    options = ["--tokenizer", tokenizer_folder, "--trainer-state", state, "--scorecard", scorecard]
+    result = CliRunner().invoke(main, ["report", str(path), "-o", str(page), *map(str, options)])
     assert result.exit_code == 0, result.output
     return page
 
@@ -242,13 +264,13 @@ def test_the_policy_stops_a_script_that_got_in_anyway(browser, report):
 
 def test_rows_are_filtered_sorted_searched_and_paged(browser, report):
     open_page(browser, report)
-    assert find(browser, "#found")[0].text == f"{60 + len(HOSTILE)} rows"
+    assert find(browser, "#found")[0].text == f"{61 + len(HOSTILE)} rows"
     choose(browser, "tier", "guided")
-    assert find(browser, "#found")[0].text == "20 rows"
+    assert find(browser, "#found")[0].text == "21 rows"
     assert {tag.text for tag in find(browser, ".row .tier")} == {"guided"}
     choose(browser, "sort", "gap")
     gaps = [float(cell.text) for cell in find(browser, ".row .gap")]
-    assert len(gaps) == 20
+    assert len(gaps) == 21
     assert gaps == sorted(gaps, reverse=True)
     choose(browser, "sort", "closed")
     assert [float(cell.text) for cell in find(browser, ".row .gap")] == sorted(gaps)
@@ -261,6 +283,28 @@ def test_rows_are_filtered_sorted_searched_and_paged(browser, report):
     browser.execute_script("document.getElementById('next').click()")
     assert "page 2 of 3" in find(browser, ".pages")[0].text
     assert find(browser, ".row .what")[0].text != first
+
+
+def test_faults_of_rows_are_flagged_and_said_when_the_row_is_open(browser, report):
+    open_page(browser, report)
+    browser.execute_script("document.getElementById('flagged').click()")
+    search(browser, "60 + 1", "1 row")
+    assert "leak" in [flag.text for flag in find(browser, ".row .what .flag")]
+    browser.execute_script("document.querySelector('.row button').click()")
+    assert "leak: says 'the given solution'" in [flag.text for flag in find(browser, ".detail .flag")]
+
+
+def test_style_noise_and_forgetting_are_shown(browser, report):
+    open_page(browser, report)
+    assert [cell.text for cell in find(browser, "#style tbody th")] == ["self", "guided", "expert"]
+    assert find(browser, "#noise")[0].text.startswith("Noise alone, before any training: ESS/N 0.997 (token), 0.200")
+    titles = [title.text for title in find(browser, "#findings b")]
+    assert "Weights at level sequence are below their noise floor" in titles
+    assert [title.text for title in find(browser, "#forgetting h3")] == ["outputs/<b>lora</b>"]
+    first = [cell.text for cell in find(browser, "#forgetting tbody tr:first-child td")]
+    assert first[:2] == ["2.000", "2.250"]
+    assert first[2].startswith("+0.250")
+    assert find(browser, "#forgetting p")[0].text == "General text: worse than before."
 
 
 def test_an_open_row_has_its_tokens_coloured_by_log_weight(browser, report):

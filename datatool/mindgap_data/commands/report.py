@@ -20,6 +20,11 @@ from mindgap_data.rows.writing import AtomicWriter
     help="trainer_state.json of a checkpoint; adds the training curves.",
 )
 @click.option(
+    "--scorecard",
+    type=click.Path(path_type=Path),
+    help="The scorecard.json of `mindgap-data forget`: adds what fine-tuning cost.",
+)
+@click.option(
     "--tokenizer",
     default="auto",
     show_default=True,
@@ -50,7 +55,13 @@ from mindgap_data.rows.writing import AtomicWriter
     help="Seed of the bootstrap and of the sample of rows.",
 )
 def command(
-    file: Path, output: Path, trainer_state: Path | None, tokenizer: str, max_rows: int, **options: Any
+    file: Path,
+    output: Path,
+    trainer_state: Path | None,
+    scorecard: Path | None,
+    tokenizer: str,
+    max_rows: int,
+    **options: Any,
 ) -> None:
     """Write a page on a rewritten file: figures, what looks wrong, charts, and every row beside its expert.
 
@@ -61,14 +72,16 @@ def command(
       mindgap-data report train.jsonl -o report.html
       mindgap-data report train.jsonl -o report.html --trainer-state out/checkpoint-100/trainer_state.json
     """
+    from mindgap_data.evaluation.scorecard import read_scorecards
     from mindgap_data.report.build import build_report
     from mindgap_data.report.page import write_page
     from mindgap_data.report.tokenizers import open_pieces
     from mindgap_data.report.training import read_training_run
 
     run = read_training_run(trainer_state) if trainer_state else None
+    scorecards = read_scorecards(scorecard) if scorecard else []
     pieces, note = open_pieces(file, tokenizer)
-    report = build_report(file, Settings(**options), pieces, max_rows, run)
+    report = build_report(file, Settings(**options), pieces, max_rows, run, scorecards)
     with AtomicWriter(output) as writer:
         write_page(writer, f"mindgap: {file.name}", report.summary, report.rows)
         writer.finish()

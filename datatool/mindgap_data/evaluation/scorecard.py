@@ -1,11 +1,14 @@
 """What fine-tuning cost: one policy's scores after against before, paired by text and by problem."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mindgap_data.errors import UserError
 from mindgap_data.evaluation.compare import SIGNIFICANCE, Comparison, holm
 from mindgap_data.evaluation.texts import TextScore
 from mindgap_data.importance import kl_k1, kl_k3
@@ -73,6 +76,23 @@ class Scorecard:
             numbers = f"{change:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}, p = {p_value:.3f}"
             said.append(f"{task.name}: {_verdict(p_value, change)} ({numbers}, {task.problems} problems).")
         return said
+
+
+def read_scorecards(path: Path) -> list[dict[str, Any]]:
+    """The cards of a scorecard.json, as :meth:`Scorecard.as_dict` gives them.
+
+    Raises:
+        UserError: the file cannot be read, or is something else.
+    """
+    try:
+        cards = json.loads(path.read_text(encoding="utf-8"))["after"]
+        if all(isinstance(card["text"]["difference"], dict) and isinstance(card["tasks"], list) for card in cards):
+            return list(cards)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a scorecard; name the scorecard.json of `mindgap-data forget`") from error
+    raise UserError(f"{path}: not a scorecard; name the scorecard.json of `mindgap-data forget`")
 
 
 def text_change(before: Sequence[TextScore], after: Sequence[TextScore]) -> TextChange:

@@ -1,7 +1,7 @@
 """Builds a report from a rewritten file: one pass for rows and figures, then the page's data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,12 @@ class Report:
 
 
 def build_report(
-    path: Path, settings: Settings, pieces: TokenPieces | None, max_rows: int, run: TrainingRun | None
+    path: Path,
+    settings: Settings,
+    pieces: TokenPieces | None,
+    max_rows: int,
+    run: TrainingRun | None,
+    scorecards: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Read ``path`` once and make the page's data.
 
@@ -42,6 +47,7 @@ def build_report(
         pieces: cuts texts into tokens; without it the page shows token log-weights as a strip.
         max_rows: how many rows the page may list.
         run: a training run on the file.
+        scorecards: what fine-tuning cost, as `mindgap-data forget` wrote it.
 
     Raises:
         UserError: at the first row that cannot be used.
@@ -82,6 +88,7 @@ def build_report(
         },
         "code": {"low": CODE_LOW, "step": CODE_STEP},
         "training": {"curves": curves_json(run.curves), "findings": [asdict(f) for f in training]} if run else None,
+        "forgetting": list(scorecards),
     }
     return Report(gap, (*findings, *training), summary, shown)
 

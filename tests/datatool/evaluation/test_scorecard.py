@@ -1,10 +1,13 @@
 """What fine-tuning cost, against numbers by hand and closed forms."""
 
+import json
+
 import numpy as np
 import pytest
 
+from mindgap_data.errors import UserError
 from mindgap_data.evaluation.compare import Evaluation, compare
-from mindgap_data.evaluation.scorecard import OwnSample, Scorecard, divergence, text_change
+from mindgap_data.evaluation.scorecard import OwnSample, Scorecard, divergence, read_scorecards, text_change
 from mindgap_data.evaluation.texts import TextScore, general_texts
 
 
@@ -69,3 +72,24 @@ def test_the_shipped_texts_are_of_several_registers_and_none_is_there_twice():
     assert len({text.register for text in texts}) >= 8
     assert len({text.text for text in texts}) == len({text.id for text in texts}) == len(texts) >= 25
     assert all(100 <= len(text.text) <= 2000 for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{", "not a scorecard; name the scorecard.json of `mindgap-data forget`"),
+        ({"after": 3}, "not a scorecard; name the scorecard.json of `mindgap-data forget`"),
+        (
+            {"after": [{"text": {"difference": 1}, "tasks": []}]},
+            "not a scorecard; name the scorecard.json of `mindgap-data forget`",
+        ),
+    ],
+)
+def test_a_file_that_is_no_scorecard_gets_one_line(tmp_path, content, message):
+    path = tmp_path / "scorecard.json"
+    if content is not None:
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(UserError) as error:
+        read_scorecards(path)
+    assert error.value.message == f"{path}: {message}"

@@ -5,6 +5,7 @@ const sections = [
   chartsSection(),
   figuresSection(),
   trainingSection(),
+  forgettingSection(),
   DATA.rows.shown ? rowsSection() : null,
 ].filter(Boolean);
 document
@@ -23,6 +24,7 @@ const NAV = {
   charts: "Charts",
   figures: "Figures",
   training: "Training",
+  forgetting: "Forgetting",
   rows: "Rows",
 };
 document

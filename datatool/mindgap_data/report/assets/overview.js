@@ -456,3 +456,53 @@ function trainingSection() {
     ),
   );
 }
+
+// What fine-tuning cost: a table for each policy, before against after, and its verdicts in words.
+function forgettingSection() {
+  if (!DATA.forgetting.length) return null;
+  return el(
+    "section",
+    { id: "forgetting" },
+    el("h2", {}, "What fine-tuning cost"),
+    DATA.forgetting.map((card) => {
+      const lines = [["general text, NLL per token", card.text.before, card.text.after, card.text.difference]];
+      for (const task of card.tasks) lines.push([`${task.name}, share right`, task.a, task.b, task.difference]);
+      if (card.divergence) {
+        lines.push(["KL to before, nats per token", 0, card.divergence.k3.estimate, card.divergence.k3]);
+      }
+      return el(
+        "div",
+        { class: "card scroll" },
+        el("h3", {}, card.name),
+        el(
+          "table",
+          {},
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              ["measure", "before", "after", "change"].map((name) => el("th", { scope: "col" }, name)),
+            ),
+          ),
+          el(
+            "tbody",
+            {},
+            lines.map(([name, before, after, change]) =>
+              el(
+                "tr",
+                {},
+                el("th", { scope: "row" }, name),
+                el("td", {}, number(before)),
+                el("td", {}, number(after)),
+                el("td", {}, signed(change.estimate), el("span", { class: "range" }, range(change, signed))),
+              ),
+            ),
+          ),
+        ),
+        (card.in_words || []).map((sentence) => el("p", { class: "small" }, sentence)),
+      );
+    }),
+  );
+}
