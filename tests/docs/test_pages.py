@@ -32,6 +32,7 @@ SCRIPTS = [*SOURCES, *sorted((ROOT / "benchmarks").rglob("*.py")), *sorted((ROOT
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")
 # What mindgap says about other programs' options.
 OTHERS = {
+    "--array": "sbatch",
     "--launcher": "axolotl",
     "--logprobs-mode": "vllm",
     "--no-enable-chunked-prefill": "vllm",
