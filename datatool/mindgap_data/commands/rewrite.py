@@ -215,6 +215,10 @@ def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if summary.slots_busy is not None:
+        ahead = summary.tokens_begun_ahead
+        extra = f"; {ahead:,} tokens begun ahead and not needed" if ahead else ""
+        console.print(f"{summary.slots_busy:.0%} of the slots busy while draws waited{extra}", highlight=False)
     if summary.near_copies:
         console.print(
             f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False

@@ -100,15 +100,14 @@ def open_engine(
 def _open_vllm(
     spec: ModelSpec, sampling: Sampling, settings: EngineSettings, seed: int, tokenizer: ChatTokenizer
 ) -> Engine:
+    if spec.load_options.get("load_in_8bit"):
+        raise UserError("the recipe trains an 8-bit model, which vLLM does not quantise to; use --engine transformers")
     if find_spec("vllm") is None:
         raise UserError(
             "--engine vllm: vLLM is not installed; run: pip install 'mindgap[vllm]', or --engine transformers"
         )
-    if spec.load_options.get("load_in_4bit") and "quantization" not in settings.engine_args:
-        raise UserError(
-            "the recipe trains a 4-bit model; vLLM draws from it with --engine-arg quantization=bitsandbytes, "
-            "or use --engine transformers"
-        )
+    # A QLoRA recipe's policy is the 4-bit model.
+    quantized = {"quantization": "bitsandbytes"} if spec.load_options.get("load_in_4bit") else {}
     from mindgap_data.engines.vllm import VllmEngine
 
     return VllmEngine(
@@ -120,7 +119,7 @@ def _open_vllm(
         max_context=settings.max_context,
         dtype=None if spec.dtype == "auto" else spec.dtype,
         seed=seed,
-        engine_args=settings.engine_args,
+        engine_args={**quantized, **settings.engine_args},
     )
 
 

@@ -134,12 +134,14 @@ def load_model(spec: ModelSpec) -> Any:
     """
     _quiet_transformers()
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 
     device = _device(spec.device)
     options = dict(spec.load_options)
     if options.pop("load_in_4bit", False):
         options["quantization_config"] = _nf4_config()
+    if options.pop("load_in_8bit", False):
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     if spec.dtype == "auto":
         options["dtype"] = torch.float32 if device == "cpu" else "auto"
     else:

@@ -43,6 +43,9 @@ class RewriteSummary:
     draws_saved_by_early_stopping: int
     tokens_saved_by_early_stopping_estimate: int
     requests_recalled: int
+    draws_begun_ahead: int  # in free slots, and not needed; in none of the numbers above
+    tokens_begun_ahead: int
+    slots_busy: float | None  # share, until no draw waited for a slot; where the engine knows
     seconds: float
     tokens_per_second: float | None
 
@@ -190,6 +193,9 @@ class RewriteJob:
             draws_saved_by_early_stopping=tally.saved_draws,
             tokens_saved_by_early_stopping_estimate=round(tally.saved_draws * tokens_a_draw),
             requests_recalled=meter.recalled,
+            draws_begun_ahead=meter.ahead_draws,
+            tokens_begun_ahead=meter.ahead_tokens,
+            slots_busy=None if meter.occupancy is None else round(meter.occupancy, 4),
             seconds=round(result.seconds, 2),
             tokens_per_second=round(meter.fresh_tokens / result.seconds, 1) if result.seconds > 0 else None,
         )

@@ -153,11 +153,11 @@ def execute(job: Job[T], engine: Engine, verifier: VerifierPool | None, options:
         with (
             job.writer(files.output) as output,
             JsonlWriter(files.failed) as failed,
-            RunProgress(job.name, job.total(), options.quiet) as progress,
+            RunProgress(job.name, job.total(), scheduler.meter, options.quiet) as progress,
         ):
             for one in scheduler.run(job.tasks()):
                 label = _write(one, job, output, failed, result)
-                progress.row(label, scheduler.meter)
+                progress.row(label)
             result.seconds = time.monotonic() - began
             _finish(job, output, failed, result, files)
         journal.remove()

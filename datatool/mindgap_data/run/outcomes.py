@@ -1,6 +1,7 @@
 """What a request came to, as tasks see it and the journal keeps it, and the count of it all."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mindgap_data.engines import Failure, Scores
@@ -39,10 +40,13 @@ class Meter:
     drawn_tokens: int = 0
     scored_tokens: int = 0
     recalled: int = 0  # requests answered from the journal
+    recalled_draws: int = 0  # of those
     recalled_tokens: int = 0  # tokens of those, drawn or scored
     ahead_draws: int = 0  # started ahead in free slots and not needed; in none of the counts above
     ahead_tokens: int = 0  # of those, as far as the engine knows
     rows: int = 0  # finished, in any order
+    reached: Counter[int] = field(default_factory=Counter)  # rows that have made an n-th draw, by n
+    ended: Counter[int] = field(default_factory=Counter)  # rows that were finished by their n-th
     slots: int = 0  # of the engine
     busy: int = 0  # of them in use
     occupancy: float | None = None  # share of the slots in use until nothing waited for one, where the engine knows
@@ -54,6 +58,11 @@ class Meter:
             self.drawn_tokens += outcome.tokens
         elif isinstance(outcome, Scores):
             self.scored_tokens += len(outcome.logprobs)
+
+    @property
+    def fresh_draws(self) -> int:
+        """Draws made by this run, not recalled."""
+        return self.draws - self.recalled_draws
 
     @property
     def fresh_tokens(self) -> int:

@@ -50,6 +50,7 @@ class _Open(Generic[T]):
 
     task: Task[T]
     missing: int = 0
+    draws: int = 0  # given to it so far
     keys: tuple[str, ...] = ()
     later: tuple[Draw, ...] = ()  # that may still be started ahead
     next: str | None = None  # key of the draw that comes next unless the present one decides
@@ -149,6 +150,7 @@ class Scheduler(Generic[T]):
             except StopIteration as stop:
                 opened.result, opened.done = stop.value, True
                 self.meter.rows += 1
+                self.meter.ended[opened.draws] += 1
                 asked = Ask(())
             ask = asked if isinstance(asked, Ask) else Ask(asked)
             wanted = {request.key for request in [*ask.requests, *ask.later]}
@@ -367,12 +369,16 @@ class Scheduler(Generic[T]):
     def _give(self, opened: _Open[T], key: str, outcome: Outcome) -> None:
         """Put an outcome where its task will find it, and count it."""
         self._outcomes[key] = outcome
-        before = self.meter.fresh_tokens
-        self.meter.count(outcome)
+        meter, before = self.meter, (self.meter.fresh_draws, self.meter.fresh_tokens)
+        meter.count(outcome)
+        if isinstance(outcome, Attempt):
+            opened.draws += 1
+            meter.reached[opened.draws] += 1
         if key in self._old:
             self._old.remove(key)
-            self.meter.recalled += 1
-            self.meter.recalled_tokens += self.meter.fresh_tokens - before
+            meter.recalled += 1
+            meter.recalled_draws += meter.fresh_draws - before[0]
+            meter.recalled_tokens += meter.fresh_tokens - before[1]
 
     def _record(self, outcomes: Mapping[str, Outcome]) -> None:
         # What could not be served is asked for again by a rerun: the reason may have passed.

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
+from mindgap_data.engines import Completion, Draw, Failure, Sampling, Score, Scores
 from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.engines.transformers import TransformersEngine
 from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
@@ -207,3 +207,31 @@ def test_greedy_takes_the_likeliest_token_and_gives_its_log_prob_at_temperature_
         expected = processed_logits(reference, draw.prompt_ids, completion.token_ids, Sampling())
         assert completion.token_ids == tuple(expected.argmax(-1).tolist())
         assert completion.logprobs == pytest.approx(expected.max(-1).values.tolist(), abs=2e-5)
+
+
+@pytest.mark.parametrize(("option", "tolerance"), [("load_in_4bit", 1e-4), ("load_in_8bit", 0.5)])
+def test_a_quantised_recipes_model_draws_and_scores_alike(tmp_path: Path, option: str, tolerance: float) -> None:
+    """In 8 bits the columns kept in full precision are chosen batch by batch, so the batch shows in the log-probs."""
+    pytest.importorskip("bitsandbytes")
+    folder = save_tiny_model(tmp_path, hidden_size=128, intermediate_size=256)
+    spec = ModelSpec(model=str(folder), load_options={option: True})
+    engine = TransformersEngine(
+        spec, tokenizer=load_tokenizer(spec), sampling=Sampling(), max_context=None, batch_size=3
+    )
+    draws = draws_of(engine, copies=2, max_tokens=8)
+    drawn = draw_all(engine, draws)
+    engine.submit([Score(d.key, d.prompt_ids, c.token_ids) for d, c in zip(draws, drawn, strict=True)])
+    scored = {request.key: result for request, result in engine.collect()}
+    for draw, completion in zip(draws, drawn, strict=True):
+        result = scored[draw.key]
+        assert isinstance(result, Scores)
+        assert completion.logprobs == pytest.approx(result.logprobs, abs=tolerance)
+
+
+def test_a_row_longer_than_the_context_is_not_scored(folder: Path) -> None:
+    spec = ModelSpec(model=str(folder))
+    engine = TransformersEngine(spec, tokenizer=load_tokenizer(spec), sampling=Sampling(), max_context=8, batch_size=2)
+    engine.submit([Score("fits", (1, 2, 3), (4, 5, 6, 7, 8)), Score("too long", (1, 2, 3), (4, 5, 6, 7, 8, 9))])
+    results = {request.key: result for request, result in engine.collect()}
+    assert isinstance(results["fits"], Scores)
+    assert results["too long"] == Failure("9 tokens do not fit the context of 8")

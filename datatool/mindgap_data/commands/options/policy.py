@@ -12,6 +12,7 @@ from mindgap_data.engines.open import EngineSettings, Policy
 from mindgap_data.errors import UserError
 from mindgap_data.policy.models import BUILTIN, ModelSpec
 from mindgap_data.policy.recipe import Recipe, read_recipe
+from mindgap_data.policy.threads import share_processors
 
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
@@ -44,6 +45,11 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         default=16,
         show_default=True,
         help="Rows at a time (transformers).",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Processors torch computes on. [default: all, shared with other processes]",
     ),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 (transformers)."),
     click.option(
@@ -95,6 +101,7 @@ def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> 
     Raises:
         UserError: the recipe or chat template cannot be read.
     """
+    share_processors(options["threads"])
     trained = None if recipe is None else read_recipe(recipe)
     template = None if chat_template is None else _template(chat_template)
     sequence_len = options["sequence_len"] or (trained.sequence_len if trained else None)
