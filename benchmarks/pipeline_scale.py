@@ -58,6 +58,7 @@ class StubEngine:
 
     name, max_context, slots, capacity, sampling = "stub", 4096, 128, 256, Sampling()
     exact = False
+    idle_steps = 0
     occupancy: float | None = None
     revision: str | None = None
     dtype: str | None = None

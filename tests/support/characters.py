@@ -34,6 +34,7 @@ class InstantEngine:
 
     name, max_context, slots, capacity = "instant", 4096, 4, 8
     exact = False
+    idle_steps = 0
     occupancy: float | None = None
     revision: str | None = None
     dtype: str | None = None

@@ -88,6 +88,11 @@ Request = Draw | Score
 Result = Completion | Scores | Failure | Recalled
 
 
+# An exact engine goes on without a verdict until the slots left empty since, times steps, reach so many steps of the
+# busy ones; then its scheduler waits: the longer, the fewer slots are empty.
+PATIENCE = 4
+
+
 class Engine(Protocol):
     """Draws and scores. A fault of one request is a Failure; a fault of the engine is a UserError.
 
@@ -102,6 +107,7 @@ class Engine(Protocol):
     slots: int  # draws that run side by side
     capacity: int  # requests the scheduler should keep pending or in flight
     exact: bool  # a result follows from the order of submissions alone, bit by bit; such an engine takes Recalled
+    idle_steps: int  # slots left empty, times steps, so far; of an exact engine
     occupancy: float | None  # share of the slots in use until nothing waited for one; None where that is not known
     revision: str | None  # of the weights, for provenance
     dtype: str | None  # for provenance
@@ -121,7 +127,7 @@ class Engine(Protocol):
 
         Args:
             checks: verdicts that may bring more work: an engine with free slots does not make them wait. An
-                exact engine returns after a few steps of its own, any other one as soon as one is there.
+                exact engine returns when its PATIENCE is spent, any other one as soon as one is there.
 
         Raises:
             UserError: the engine is dead.

@@ -60,6 +60,11 @@ class Slots:
         self._seen: Any = None  # [slots, vocabulary], where the sampler wants it
 
     @property
+    def idle_steps(self) -> int:
+        """Slots left empty, times steps."""
+        return self._steps - self._busy_steps
+
+    @property
     def busy(self) -> int:
         """Slots that hold a draw."""
         return len(self._seats)

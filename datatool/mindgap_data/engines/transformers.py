@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from mindgap_data.engines import Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
+from mindgap_data.engines import PATIENCE, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.attention import use_grouped_attention
 from mindgap_data.engines.kvcache import refuse_other_caches
 from mindgap_data.engines.logprobs import response_logprobs
@@ -16,7 +16,6 @@ from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, load_model, weights_revision
 
 SCORE_TOKENS = 8192  # padded tokens of one scoring batch
-CHECK_STEPS = 4  # steps an engine with free slots goes on before it lets its scheduler wait for verdicts
 
 
 class TransformersEngine(Engine):
@@ -59,6 +58,11 @@ class TransformersEngine(Engine):
         return len(self._scores) + len(self._failed) + self._drawing.in_flight
 
     @property
+    def idle_steps(self) -> int:  # type: ignore[override]
+        """Slots left empty, times steps."""
+        return self._drawing.idle_steps
+
+    @property
     def occupancy(self) -> float | None:  # type: ignore[override]
         """Share of the slots that held a draw until none waited for one; None where there were slots for all."""
         return self._drawing.occupancy
@@ -93,14 +97,12 @@ class TransformersEngine(Engine):
             failed, self._failed = self._failed, []
             with torch.inference_mode():
                 return [*failed, *self._score()]
-        patience = CHECK_STEPS
+        began = self.idle_steps
         while self._drawing.in_flight:
             if ended := self._step():
                 return list(ended)
-            if checks and self._drawing.busy < self.slots:
-                patience -= 1
-                if not patience:
-                    break
+            if checks and self.idle_steps - began >= PATIENCE * self._drawing.busy:
+                break
         return []
 
     def cancel(self, keys: Collection[str]) -> int:

@@ -33,6 +33,7 @@ class VllmEngine(Engine):
 
     name = "vllm"
     exact = False
+    idle_steps = 0
     occupancy: float | None = None
     revision: str | None
     dtype: str | None

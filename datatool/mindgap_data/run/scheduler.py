@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result
+from mindgap_data.engines import PATIENCE, Completion, Draw, Engine, Failure, Recalled, Request, Result
 from mindgap_data.run.journal import Journal
 from mindgap_data.run.outcomes import Attempt, Dropped, Meter, Outcome
 from mindgap_data.verify import Verdict
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # Rows admitted and not yet written, per request the engine wants: bounds what waits behind a slow row.
 OPEN_ROWS_PER_SLOT = 64
+# Over an exact engine, finished draws that may still wait for their verdict, a slot, before it is waited for.
+CHECKS_PER_SLOT = 4
 NEVER = 2**62  # tokens of a recalled draw that was given up before it ended
 
 
@@ -53,7 +55,6 @@ class _Open(Generic[T]):
     draws: int = 0  # given to it so far
     keys: tuple[str, ...] = ()
     later: tuple[Draw, ...] = ()  # that may still be started ahead
-    next: str | None = None  # key of the draw that comes next unless the present one decides
     ahead: dict[str, Outcome | None] = field(default_factory=dict)  # started early, with its outcome once known
     result: T | None = None
     done: bool = False
@@ -64,7 +65,7 @@ class _Check:
     """A finished draw on its way to its task."""
 
     tokens: int
-    turn: int  # in which it finished
+    idle: int  # the engine's idle steps when it finished
     completion: Completion | None = None  # None: its outcome is recalled
     verdict: Future[Verdict] | None = None
     outcome: Outcome | None = None
@@ -104,8 +105,6 @@ class Scheduler(Generic[T]):
         self._recalled: dict[str, Outcome] = {}  # of draws that take their place in an exact engine
         self._old: set[str] = set()  # recalled and not yet counted
         self._hinting: dict[int, _Open[T]] = {}  # rows that may start draws ahead
-        self._decided = self._went_on = 0  # asks with a later draw that were answered; that asked for it then
-        self._turn = 0
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
         """Results in the order of ``tasks``, which are taken as the engine has room.
@@ -135,7 +134,7 @@ class Scheduler(Generic[T]):
             self._work()
 
     def _hungry(self) -> bool:
-        return len(self._pending) + self._engine.in_flight + len(self._checks) < self._engine.capacity
+        return len(self._pending) + self._engine.in_flight < self._engine.capacity
 
     def _free_slots(self) -> int:
         """Slots that nothing pending is going to take."""
@@ -154,10 +153,6 @@ class Scheduler(Generic[T]):
                 asked = Ask(())
             ask = asked if isinstance(asked, Ask) else Ask(asked)
             wanted = {request.key for request in [*ask.requests, *ask.later]}
-            if opened.next is not None:
-                self._decided += 1
-                self._went_on += opened.next in wanted
-            opened.next = ask.later[0].key if ask.later else None
             self._give_up(opened, wanted)
             opened.keys = tuple(request.key for request in ask.requests)
             opened.later = tuple(one for one in ask.later if one.key not in opened.ahead)
@@ -198,11 +193,10 @@ class Scheduler(Generic[T]):
         free = self._free_slots() if self._hinting else 0
         if free <= 0:
             return
-        needed = (self._went_on + 1) / (self._decided + 2)  # by what earlier draws came to
         rows = [
             opened
             for opened in self._hinting.values()
-            if needed ** (len(opened.ahead) + 1) >= 0.5 and not all(key in self._checks for key in opened.keys)
+            if self._needs_next(opened) and not all(key in self._checks for key in opened.keys)
         ]
         for opened in sorted(rows, key=lambda one: len(one.ahead))[:free]:
             ahead, *later = opened.later
@@ -212,6 +206,14 @@ class Scheduler(Generic[T]):
             self._pending.append(ahead)
             if not later:
                 del self._hinting[id(opened)]
+
+    def _needs_next(self, opened: _Open[T]) -> bool:
+        """Whether the row is more likely than not to need the draw after those it has begun, as earlier rows did."""
+        chance = 1.0
+        for n in range(opened.draws + 1, opened.draws + 2 + len(opened.ahead)):
+            reached = self.meter.reached[n]
+            chance *= (reached - self.meter.ended[n] + 1) / (reached + 2)
+        return chance >= 0.5
 
     def _give_up(self, opened: _Open[T], wanted: Collection[str]) -> None:
         """Drop what was started ahead and is not wanted any more."""
@@ -245,7 +247,6 @@ class Scheduler(Generic[T]):
                     self._take(request, result, finished, fresh)
             self._record(fresh)
             finished |= fresh
-        self._turn += 1
         self._judge([key for key, check in self._checks.items() if check.verdict is not None and check.verdict.done()])
         self._deliver(finished)
         if self._engine.exact:
@@ -289,7 +290,7 @@ class Scheduler(Generic[T]):
             if isinstance(outcome, Attempt) and outcome.verdict == "truncated":
                 finished[request.key] = outcome
             else:
-                self._checks[request.key] = _Check(result.tokens, self._turn, outcome=outcome)
+                self._checks[request.key] = _Check(result.tokens, self._engine.idle_steps, outcome=outcome)
         elif not isinstance(result, Completion):
             fresh[request.key] = result
         elif result.finish == "length":
@@ -299,7 +300,7 @@ class Scheduler(Generic[T]):
             task = self._owner[request.key].task
             text = self._engine.tokenizer.response_text(result.token_ids)
             verdict = self._verifier.submit(text, task.answer, task.row or {})
-            self._checks[request.key] = _Check(len(result.token_ids), self._turn, result, verdict)
+            self._checks[request.key] = _Check(len(result.token_ids), self._engine.idle_steps, result, verdict)
 
     def _judge(self, keys: Iterable[str]) -> None:
         """Take the verdicts of these draws, waiting for them, and journal what is new."""
@@ -315,14 +316,15 @@ class Scheduler(Generic[T]):
     def _settle(self) -> None:
         """Over an exact engine: give draws to their tasks in the order in which they finished.
 
-        One is due when as many as there are slots have finished since, or when a slot is free, nothing else
-        is there to take it and the engine has worked since: so the engine waits for verdicts only in the end.
+        One is due when several times as many as there are slots have finished since, or when slots are free,
+        nothing pending takes them, and the engine's patience is spent. Only then is its verdict waited for.
         """
         while self._checks:
             key, check = next(iter(self._checks.items()))
-            overdue = len(self._checks) > self._engine.slots
-            worked = check.turn < self._turn - 1 or not self._engine.in_flight
-            if not overdue and not (worked and self._free_slots() > 0):
+            engine = self._engine
+            overdue = len(self._checks) > CHECKS_PER_SLOT * engine.slots
+            wanted = self._free_slots() > 0 and engine.idle_steps - check.idle >= PATIENCE * engine.in_flight
+            if not overdue and not wanted:
                 return
             self._judge([key])
             del self._checks[key]

@@ -26,6 +26,7 @@ class OpenAIEngine(Engine):
 
     name = "openai"
     exact = False
+    idle_steps = 0
     occupancy: float | None = None
     revision: str | None = None  # a server does not say
     dtype: str | None = None
