@@ -85,7 +85,7 @@ def test_the_main_comparisons_come_first_and_every_arm_once() -> None:
 
 def test_on_expert_rows_is_and_paper_are_one_loss() -> None:
     options = pytest.importorskip("mindgap_loss.options", reason="the loss's options")
-    ours = [options.LossOptions.model_validate({"preset": preset}).behavior("expert") for preset in ("is", "paper")]
+    ours = [options.LossOptions.model_validate({"preset": preset}).source("expert") for preset in ("is", "paper")]
     assert ours == ["dft", "dft"]
     assert Arm("expert", "is", 1).trained_loss == "paper"
     assert Arm("all", "is", 1).trained_loss == "is"
