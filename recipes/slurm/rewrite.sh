@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rewrites a file in N parts, one a job of a Slurm array, then puts them together.
 #
-#   sbatch --array=1-8 recipes/slurm/rewrite.sh in.jsonl runs/big --model org/name --engine vllm
+#   sbatch -a 1-8 recipes/slurm/rewrite.sh in.jsonl runs/big --model org/name --engine vllm
 #   mindgap-data merge in.jsonl runs/big/part-*-of-8.jsonl -o runs/big/rewritten.jsonl
 #
 # A part that was stopped continues when its job is started again. Without Slurm the parts run one after the other:

@@ -30,7 +30,7 @@ class FileTally:
         for kind in {finding.kind for finding in findings}:
             self.faulty[kind][record.tier] += 1
         for stage, counts in record.attempts.by_stage().items():
-            self.draws.setdefault(stage, Counter()).update(counts.model_dump())
+            self.draws.setdefault(stage, Counter()).update(counts.model_dump(exclude={"unserved"}))
         style = response_style(record.messages[-1].content)
         self.style.add(record.tier, style)
         if record.tier != "expert":

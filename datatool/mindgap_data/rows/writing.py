@@ -37,12 +37,12 @@ class AtomicWriter:
 
     def write_text(self, text: str) -> None:
         """Append text as it is."""
-        with self._disk_errors():
+        with self._disk_errors(self.part):
             self._open.write(text)
 
     def finish(self) -> None:
         """Flush to disk and rename into place."""
-        with self._disk_errors():
+        with self._disk_errors(self.path):
             self._open.flush()
             os.fsync(self._open.fileno())
             self._open.close()
@@ -63,11 +63,11 @@ class AtomicWriter:
         return self._file
 
     @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _disk_errors(self, where: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise UserError(f"{self.part}: cannot be written: {error.strerror}; free some room and rerun") from error
+            raise UserError(f"{where}: cannot be written: {error.strerror}; free some room and rerun") from error
 
 
 class JsonlWriter(AtomicWriter):
@@ -80,7 +80,7 @@ class JsonlWriter(AtomicWriter):
 
     def write(self, row: Any) -> None:
         """Append one row."""
-        with self._disk_errors():
+        with self._disk_errors(self.part):
             self._lines.write(row)
 
 

@@ -125,7 +125,12 @@ def test_other_pickers_draw_all_and_say_so(model: Path, problems: Path, tmp_path
 def test_stages_without_the_expert_send_the_rest_to_the_failed_file(
     model: Path, problems: Path, tmp_path: Path
 ) -> None:
-    assert invoke(*arguments(problems, model, tmp_path / "out.jsonl", "--stages", "self")).exit_code == 0
+    assert (
+        invoke(
+            *arguments(problems, model, tmp_path / "out.jsonl", "--stages", "self", "--max-failed", "100%")
+        ).exit_code
+        == 0
+    )
     rows, failed = read_rows(tmp_path / "out.jsonl"), read_rows(tmp_path / "out.failed.jsonl")
     assert {row["tier"] for row in rows} == {"self"}
     assert {row["reason"] for row in failed} == {"no correct response in stages self"}
@@ -205,7 +210,7 @@ def test_bad_rows_go_to_the_failed_file_each_with_its_reason(model: Path, tmp_pa
         b'["a list"]',
     ]  # fmt: skip
     source.write_bytes(b"\n".join(lines) + b"\n")
-    result = invoke(*arguments(source, model, tmp_path / "out.jsonl"))
+    result = invoke(*arguments(source, model, tmp_path / "out.jsonl", "--max-failed", "7"))
     assert result.exit_code == 0, result.output
     assert [row["id"] for row in read_rows(tmp_path / "out.jsonl")] == ["a", "e"]
     reasons = {row["line"]: row["reason"] for row in read_rows(tmp_path / "out.failed.jsonl")}
@@ -217,7 +222,7 @@ def test_bad_rows_go_to_the_failed_file_each_with_its_reason(model: Path, tmp_pa
         6: "no reference answer: no \\boxed{} and no #### in the demonstration; "
         "name the column that holds it with --answer-field",
         7: "the prompt is 5019 tokens long, the context holds 2048",
-        9: "a row must be a JSON object, this is a list",
+        9: "a row must be a JSON object, not list",
     }
 
 
@@ -235,7 +240,7 @@ def test_a_ten_megabyte_row_costs_that_row_only(model: Path, tmp_path: Path) -> 
     [
         (
             ["--stages", "guided,self"],
-            "--stages guided,self: some of self,guided,expert is wanted, in this order, each once",
+            "--stages guided,self: name some of self,guided,expert, in this order, each once",
         ),
         (["--engine-arg", "x"], "--engine-arg 'x': give it as NAME=VALUE"),
         (
