@@ -1,6 +1,6 @@
 """Tokens drawn with early stopping against drawing every sample, on the same rows with the same seeds.
 
-That the law of the kept response is the same is a test: tests/datatool/test_scheduler.py.
+That the law of the kept response is the same is a test: tests/datatool/run/test_scheduler.py.
 """
 
 import argparse

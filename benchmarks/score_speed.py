@@ -1,23 +1,53 @@
-"""`score`'s log-probs against a row-at-a-time full-softmax script: the same numbers, how much faster.
+"""`score` against the machine's own speed of matrix products, and against a row-at-a-time full-softmax script.
 
-The script is what one writes first: each row alone, logits of every position, log-softmax over the whole
-vocabulary in float32, then a gather. Both run in this process on the same GSM8K-format rows.
+On a CPU scoring is bound by its matrix products, so the figure is the share of the rate a large product reaches
+here. The script is what one writes first: each row alone, logits of every position, log-softmax over the whole
+vocabulary in float32, then a gather. All run in this process on the same GSM8K-format rows.
 """
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mindgap_data.engines import Sampling, Score, Scores
 from mindgap_data.engines.transformers import TransformersEngine
-from mindgap_data.policy.models import ModelSpec, load_tokenizer
+from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
 from mindgap_data.rows.problem import to_demonstration
 from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import open_source
 
 
+def needed_operations(model: Any, requests: Sequence[Score]) -> float:
+    """Floating-point operations of the linear layers: a multiplication and an addition a weight and token.
+
+    The output head is needed at response tokens alone.
+    """
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    body = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
+    tokens = sum(len(request.prompt_ids) + len(request.response_ids) for request in requests)
+    responses = sum(len(request.response_ids) for request in requests)
+    return float(2 * (body * tokens + head.weight.numel() * responses))
+
+
+def product_rate(size: int = 2048) -> float:
+    """GFLOP/s of a product of two large square float32 matrices, the best of five."""
+    import torch
+
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - began)
+    return 2.0 * size**3 / min(seconds) / 1e9
+
+
 def main() -> None:
-    """Run both and print the ratio and the largest difference."""
+    """Run all and print the share, the ratio and the largest difference."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -34,12 +64,13 @@ def main() -> None:
             prompt, response = tokenizer.prompt_ids(problem.messages), tokenizer.response_ids(problem.expert)
             requests.append(Score(str(raw.line), prompt, response))
 
+    plain = load_model(spec)
     began = time.perf_counter()
     naive: dict[str, list[float]] = {}
     with torch.no_grad():
         for request in requests:
             ids = torch.tensor([[*request.prompt_ids, *request.response_ids]])
-            logprobs = torch.log_softmax(engine.model(ids).logits.float(), dim=-1)[0]
+            logprobs = torch.log_softmax(plain(ids).logits.float(), dim=-1)[0]
             start = len(request.prompt_ids) - 1
             naive[request.key] = [logprobs[start + t, y].item() for t, y in enumerate(request.response_ids)]
     naive_seconds = time.perf_counter() - began
@@ -56,6 +87,9 @@ def main() -> None:
 
     worst = max(abs(a - b) for key in naive for a, b in zip(naive[key], ours[key], strict=True))
     print(f"{len(requests)} rows, {sum(len(r.response_ids) for r in requests):,} response tokens")
+    operations = needed_operations(engine.model, requests)
+    rate, best = operations / seconds / 1e9, product_rate()
+    print(f"score runs at {rate:.1f} GFLOP/s, {rate / best:.0%} of the {best:.1f} of a large product here")
     print(f"row at a time {naive_seconds:.1f} s, score {seconds:.1f} s, ratio {naive_seconds / seconds:.2f}")
     print(f"largest difference {worst:.1e}")
 
