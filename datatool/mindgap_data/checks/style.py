@@ -18,13 +18,14 @@ from mindgap_data.record import TIERS
 from mindgap_data.rewrite.leaks import words
 from mindgap_data.statistics import RESAMPLES, Floats, Interval, bootstrap_sums, percentile_interval
 
+# No repetition is unbounded, so that time is linear in the text, whoever wrote it.
 # Doubt and self-correction, compared in lower case. "Wait" and "actually" only where they interrupt:
 # "Wait, 7 is odd", but not "they wait 5 minutes".
 _PHRASES = (
-    r"(?:^|[.!?:;)\n]\s*)(?:but |oh |no,? )?(?:wait|actually)\b",
+    r"(?:^|[.!?:;)\n]\s{0,3})(?:but |oh |no,? )?(?:wait|actually)\b",
     r"\b(?:wait|actually)[,!?…]",
     r"\b(?:hmm+|hold on|alternatively|scratch that|on second thoughts?|try again)\b",
-    r"\b(?:let me|let us|let's|i should|i will|i'll) (?:\w+ )?(?:check|verify|double[- ]check)",
+    r"\b(?:let me|let us|let's|i should|i will|i'll) (?:\w{1,20} )?(?:check|verify|double[- ]check)",
     r"\b(?:reconsider|recheck|recalculate|rethink)\b",
     r"\b(?:double|cross)[- ]check",
     r"\bi (?:think i )?(?:made|have made) (?:a|an) (?:mistake|error)\b",
@@ -37,7 +38,9 @@ _PHRASES = (
 _DOUBT = re.compile("|".join(f"(?:{phrase})" for phrase in _PHRASES))
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'"})
 # LaTeX mathematics, and equations in plain text: "3 + 4 = 7".
-_LATEX = re.compile(r"\$\$[^$]{1,2000}\$\$|\$[^$\n]{1,500}\$|\\\[.{1,2000}?\\\]|\\\(.{1,500}?\\\)", re.DOTALL)
+_LATEX = re.compile(
+    r"\$\$[^$]{1,2000}\$\$|\$[^$\n]{1,500}\$|\\\[(?:(?!\\\[).){1,2000}?\\\]|\\\((?:(?!\\\().){1,500}?\\\)", re.DOTALL
+)
 _EQUATION = re.compile(r"[\w)\]}%]\s?=\s?[-+\w(\[{\\$€£]")
 
 MEASURES = ("words", "doubt", "formulae")

@@ -1,5 +1,7 @@
 """How responses are written: marks of doubt, formulae and length, counted by hand and compared across tiers."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,15 @@ def test_marks_of_doubt(text, doubt):
 )
 def test_formulae(text, formulae):
     assert response_style(text).formulae == formulae
+
+
+@pytest.mark.parametrize(
+    "text", ["\n" * 10**5, ". " * 10**5, "\\[" * 10**5, "\\(" * 10**5, "$" * 10**5, "let me " * 10**5]
+)
+def test_huge_texts_take_linear_time(text):
+    began = time.process_time()
+    response_style(text)
+    assert time.process_time() - began < 10
 
 
 def test_a_tiers_style_and_its_ratio_to_the_self_tier():
