@@ -122,6 +122,9 @@ def compare(before: Sequence[Result], after: Sequence[Result], measure: Measure)
     """``after`` against ``before``, p-value not yet corrected; problems of both count."""
     a, b = pooled(before, measure), pooled(after, measure)
     common = [unit for unit in a if unit in b]
+    if not common:
+        nothing = Interval(float("nan"), float("nan"), float("nan"))
+        return Verdict(measure, before[0].arm, after[0].arm, 0, nothing, _by_seed(before, after, measure), 1.0)
     x, y = [a[unit] for unit in common], [b[unit] for unit in common]
     test = paired_bootstrap([(x, y)], resamples=RESAMPLES)
     return Verdict(

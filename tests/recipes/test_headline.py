@@ -204,6 +204,8 @@ def test_seeds_are_pooled_by_problem_and_shown_apart() -> None:
 def test_accuracy_among_answers_leaves_out_what_states_none() -> None:
     among = compare.ANSWERS.of(result({"a": "cnt", "b": "tt", "c": "cw"}))
     assert among == {"a": 1.0, "c": 0.5}
+    silent = [result({"a": "t", "b": "t"})]
+    assert compare.compare(silent, silent, compare.ANSWERS).word == "not told apart"
 
 
 def test_a_table_of_many_comparisons_is_corrected() -> None:
