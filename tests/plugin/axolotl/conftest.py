@@ -1,4 +1,7 @@
-"""Axolotl reports usage and asks the hub unless told not to; tests do neither."""
+"""Axolotl reports usage and asks the hub unless told not to; tests do neither. And the plugin is registered first.
+
+Axolotl builds its class of training arguments from the plugins known when that module is first imported.
+"""
 
 import os
 
@@ -7,5 +10,4 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from axolotl.integrations.base import PluginManager
 
-# Axolotl makes the class of its training arguments once, on import, from the plugins it knows by then.
 PluginManager.get_instance().register("mindgap_axolotl.MindGapPlugin")
