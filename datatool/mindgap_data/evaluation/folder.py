@@ -8,6 +8,7 @@ from typing import Any
 from mindgap_data.errors import UserError
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.run.job import RunFiles
+from mindgap_data.run.journal import changed_settings
 
 
 def evaluation_files(folder: Path) -> RunFiles:
@@ -30,14 +31,9 @@ def finished_summary(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any
         return None
     summary = read_summary(folder)
     old, new = summary["settings"], json.loads(dumps(dict(settings)))
-    changed = [
-        f"{name} was {dumps(old.get(name))}, now {dumps(new.get(name))}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-    if changed:
+    if changed := changed_settings(old, new):
         raise UserError(
-            f"{folder}: holds a finished evaluation with other settings ({'; '.join(changed)}); "
+            f"{folder}: holds a finished evaluation with other settings ({changed}); "
             "choose another -o, or replace it with --overwrite"
         )
     return summary

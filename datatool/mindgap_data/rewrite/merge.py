@@ -17,6 +17,7 @@ from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import Source
 from mindgap_data.rows.writing import AtomicWriter, JsonlWriter, RecordWriter
 from mindgap_data.run.job import RunFiles
+from mindgap_data.run.journal import changed_settings
 from mindgap_data.run.shards import shard_of
 
 # What a sum over shards means something for; shares and rates are worked out again.
@@ -158,12 +159,7 @@ def _read_shard(path: Path) -> FinishedShard:
 
 
 def _changes(first: FinishedShard, other: FinishedShard) -> str:
-    old, new = {**first.settings, "shards": first.count}, {**other.settings, "shards": other.count}
-    return "; ".join(
-        f"{name} is {dumps(new.get(name))}, there {dumps(old.get(name))}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    )
+    return changed_settings({**first.settings, "shards": first.count}, {**other.settings, "shards": other.count})
 
 
 def _figures(shards: Sequence[FinishedShard]) -> dict[str, Any]:

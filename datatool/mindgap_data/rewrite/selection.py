@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.record import TIERS, Record
-from mindgap_data.rows.reading import read_rows
+from mindgap_data.rows.records import read_records
 
 # The paper's ablation: which stages' responses a training file keeps; the rest fall back to the expert.
 GRID: tuple[frozenset[str], ...] = (
@@ -56,7 +56,7 @@ def read_lengths(path: Path) -> list[RowLengths]:
     """
     rows: list[RowLengths] = []
     seen: dict[str, int] = {}
-    for line, record in _records(path):
+    for line, record in read_records(path):
         if record.id in seen:
             raise UserError(
                 f"{path}:{line}: field id: {one_line(record.id, 40)!r} is the id of line {seen[record.id]} too; "
@@ -109,7 +109,7 @@ def select(
 
 def selected_records(path: Path, selection: Selection) -> Iterator[Record]:
     """The records of a training file, in the order of the input."""
-    for index, (_, record) in enumerate(_records(path)):
+    for index, (_, record) in enumerate(read_records(path)):
         if index in selection.rows:
             kept = record.tier == "expert" or record.tier in selection.stages
             yield record if kept else expert_record(record)
@@ -143,15 +143,6 @@ def expert_record(record: Record) -> Record:
             ),
         }
     )
-
-
-def _records(path: Path) -> Iterator[tuple[int, Record]]:
-    for line, row in read_rows(path):
-        try:
-            yield line, Record.from_row(row)
-        except ValueError as fault:
-            listed = f"`mindgap-data validate {path}` lists every such row"
-            raise UserError(f"{path}:{line}: {fault}; {listed}") from None
 
 
 def _expert_tokens(record: Record) -> int | None:

@@ -153,14 +153,18 @@ def _settings(line: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _refuse_changes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    changed = [
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Every setting that differs, as "X was A, now B"; empty where none does."""
+    return "; ".join(
         f"{name} was {dumps(old.get(name))}, now {dumps(new.get(name))}"
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name)
-    ]
-    if changed:
+    )
+
+
+def _refuse_changes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    if changed := changed_settings(old, new):
         raise UserError(
-            f"{path}: an unfinished run with other settings ({'; '.join(changed)}); "
+            f"{path}: an unfinished run with other settings ({changed}); "
             "repeat its settings to continue it, choose another -o, or delete it with --restart"
         )

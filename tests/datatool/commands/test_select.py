@@ -205,7 +205,8 @@ def error_cases() -> list[tuple[str, list[dict[str, Any]], list[str], str]]:
             "no record",
             [{"question": "1+1"}],
             [],
-            "{file}:1: field id: field required; `mindgap-data validate {file}` lists every such row",
+            "{file}:1: the row has no policy_logprobs; make the file with `mindgap-data rewrite`, or add them with "
+            "`mindgap-data score`",
         ),
         (
             "torn expert log-probs",

@@ -41,7 +41,9 @@ def test_threads_sets_torchs_own(tmp_path: Path) -> None:
 
     before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     try:
-        CliRunner().invoke(main, ["score", str(tmp_path / "none.jsonl"), "--threads", "1"])
+        CliRunner().invoke(
+            main, ["score", str(tmp_path / "none.jsonl"), "-o", str(tmp_path / "o.jsonl"), "--threads", "1"]
+        )
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before[0])
