@@ -17,7 +17,7 @@ from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import Source
 from mindgap_data.rows.writing import AtomicWriter, JsonlWriter, RecordWriter
 from mindgap_data.run.job import RunFiles
-from mindgap_data.run.journal import changed_settings
+from mindgap_data.run.journal import differing
 from mindgap_data.run.shards import shard_of
 
 # What a sum over shards means something for; shares and rates are worked out again.
@@ -159,7 +159,8 @@ def _read_shard(path: Path) -> FinishedShard:
 
 
 def _changes(first: FinishedShard, other: FinishedShard) -> str:
-    return changed_settings({**first.settings, "shards": first.count}, {**other.settings, "shards": other.count})
+    old, new = {**first.settings, "shards": first.count}, {**other.settings, "shards": other.count}
+    return "; ".join(f"{name} is {dumps(new.get(name))}, there {dumps(old.get(name))}" for name in differing(old, new))
 
 
 def _figures(shards: Sequence[FinishedShard]) -> dict[str, Any]:

@@ -153,13 +153,14 @@ def _settings(line: bytes) -> dict[str, Any] | None:
         return None
 
 
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The names of the settings that are not the same in both."""
+    return [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+
+
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Every setting that differs, as "X was A, now B"; empty where none does."""
-    return "; ".join(
-        f"{name} was {dumps(old.get(name))}, now {dumps(new.get(name))}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    )
+    """Every setting that has changed, as "X was A, now B"; empty where none has."""
+    return "; ".join(f"{name} was {dumps(old.get(name))}, now {dumps(new.get(name))}" for name in differing(old, new))
 
 
 def _refuse_changes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
