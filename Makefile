@@ -111,7 +111,7 @@ docs-samples: .venv/.data  ## run the demo again for the documentation's samples
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-ifeq ($(shell command -v $(PYTHON312)),)
+ifneq ($(shell $(PYTHON312) -c 'print(1)' 2>/dev/null),1)
 test-newest:  ## the loss and the plugin on the newest Axolotl and TRL (Python 3.12)
 	@echo "test-newest: skipped, since Axolotl 0.21 needs Python 3.12 and there is no $(PYTHON312) here"
 else

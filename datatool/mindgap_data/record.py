@@ -71,10 +71,10 @@ class PolicyIdentity(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     model: str = Field(description="a hub name, 'builtin:…' or a path as the user gave it")
-    revision: str | None = Field(description="hub revision, or a fingerprint of the local weights")
-    adapter: str | None = Field(description="LoRA adapter on top of the model")
+    revision: str | None = Field(None, description="hub revision, or a fingerprint of the local weights")
+    adapter: str | None = Field(None, description="LoRA adapter on top of the model")
     engine: str = Field(description="transformers, vllm or openai")
-    dtype: str | None = Field(description="what the model computed in")
+    dtype: str | None = Field(None, description="what the model computed in")
     adapter_weights: str | None = Field(None, description="fingerprint of a local adapter's weights")
 
 

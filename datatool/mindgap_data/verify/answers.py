@@ -209,7 +209,7 @@ _MATH_LIST = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s])[.!](?=\s|$|\*|\")|\n|(?<=\w)\?|;")
 _TRAILING_CLAUSE = re.compile(
-    r",?\s+(?:because|since|which|as we|as shown|as required|so that|when|where|if|after|given|but|hence|thus"
+    r",?\s+(?:because|since|which|who|as we|as shown|as required|so that|when|where|if|after|given|but|hence|thus"
     r"|therefore|making|in this case)\b|,\s+(?:so|not|and not|the|we|i|this|that|rather)\b"
     r"|\s+(?:--|\u2014|\u2013)\s+[a-z]|\s+(?:not|rather than|instead of)\s|\s+\(?(?:because|since)\b",
     re.IGNORECASE,

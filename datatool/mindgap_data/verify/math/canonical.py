@@ -3,11 +3,11 @@
 import re
 from fractions import Fraction
 
-from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Items, Relation, Text, Union
+from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Items, Relation, Text
 from mindgap_data.verify.math.latex import compact
 from mindgap_data.verify.math.plain import Quantity
-from mindgap_data.verify.math.reading import read
-from mindgap_data.verify.math.sets import conditions, value_at
+from mindgap_data.verify.math.reading import plus_minus, read
+from mindgap_data.verify.math.sets import conditions, value_at, without
 from mindgap_data.verify.math.units import Unit
 
 _NUMBER_WORDS = [
@@ -38,7 +38,7 @@ def canonical(answer: Answer) -> Answer:
         spelled = _spelled_number(answer.words)
         if spelled is not None:
             return Quantity(spelled)
-        return _SYNONYMS.get(answer.words, answer)
+        return _SYNONYMS.get(re.sub("^there (?:is|are) ", "", answer.words), answer)
     if isinstance(answer, Formula):
         body = compact(answer.text)
         if body == r"\emptyset":
@@ -57,6 +57,8 @@ def _conjunction(items: tuple[str, ...]) -> Answer | None:
     parts = [canonical(read(item)) for item in items]
     if len(parts) == 1:
         return parts[0]
+    if (points := _excluded(items)) is not None:
+        return canonical(read(without(points)))
     if len(parts) != 2 or not all(_is_inequality(item) for item in items):
         return None
     lower = [part for part in parts if isinstance(part, Bracketed) and part.items[-1] == r"\infty"]
@@ -66,7 +68,21 @@ def _conjunction(items: tuple[str, ...]) -> Answer | None:
     ends = value_at(lower[0].items[0]), value_at(upper[0].items[1])
     if ends[0] is None or ends[1] is None or ends[0] >= ends[1]:
         return None
-    return Bracketed(lower[0].left, upper[0].right, (lower[0].items[0], upper[0].items[1]))
+    return Bracketed(lower[0].left, upper[0].right, (lower[0].items[0], upper[0].items[1]), from_inequality=True)
+
+
+def _excluded(items: tuple[str, ...]) -> list[str] | None:
+    """The points that "x \\ne 1, x \\ne 2" or "x \\ne 1, 2" leaves out; None for anything else."""
+    points: list[str] = []
+    for item in items:
+        relation = read(item)
+        if isinstance(relation, Relation) and relation.signs == ("!=",) and is_name(relation.sides[0]):
+            points.append(relation.sides[1])
+        elif points and not isinstance(relation, Relation):
+            points.append(item)
+        else:
+            return None
+    return points
 
 
 def _is_inequality(item: str) -> bool:
@@ -92,7 +108,7 @@ def _interval(relation: Relation) -> Answer | None:
     if signs == ("in",) and is_name(sides[0]):
         return canonical(read(sides[1]))
     if signs == ("!=",) and is_name(sides[0]):
-        return Union((rf"(-\infty,{sides[1]})", rf"({sides[1]},\infty)"))
+        return canonical(read(without(plus_minus(sides[1]))))
     if len(sides) == 2 and signs[0] in {"<", ">", "<=", ">="}:
         if is_name(sides[1]) and not is_name(sides[0]):
             sides, signs = sides[::-1], ({"<": ">", ">": "<", "<=": ">=", ">=": "<="}[signs[0]],)
@@ -100,13 +116,18 @@ def _interval(relation: Relation) -> Answer | None:
             return None
         bracket = "[" if signs[0] in {"<=", ">="} else "("
         if signs[0] in {">", ">="}:
-            return Bracketed(bracket, ")", (sides[1], r"\infty"))
-        return Bracketed("(", "]" if bracket == "[" else ")", (r"-\infty", sides[1]))
+            return Bracketed(bracket, ")", (sides[1], r"\infty"), from_inequality=True)
+        return Bracketed("(", "]" if bracket == "[" else ")", (r"-\infty", sides[1]), from_inequality=True)
     if len(sides) == 3 and is_name(sides[1]):
         if set(signs) <= {">", ">="}:
             sides, signs = sides[::-1], tuple({">": "<", ">=": "<="}[sign] for sign in signs[::-1])
         if set(signs) <= {"<", "<="}:
-            return Bracketed("[" if signs[0] == "<=" else "(", "]" if signs[1] == "<=" else ")", (sides[0], sides[2]))
+            return Bracketed(
+                "[" if signs[0] == "<=" else "(",
+                "]" if signs[1] == "<=" else ")",
+                (sides[0], sides[2]),
+                from_inequality=True,
+            )
     return None
 
 
@@ -114,7 +135,8 @@ _NAME = re.compile(
     r"(?:\\(?:angle|triangle|overline|vec|hat|bar|widehat|measuredangle|mathcal|mathbf|operatorname|text)(?![A-Za-z])|m\\angle)?"
     r"[ {]*(?:\\text *\{[^{}]*\}|\\(?!pi(?![A-Za-z]))[a-z]+|[A-Za-z][A-Za-z]{0,3}|[A-Za-z][A-Za-z ]{3,40})[ }]*"
     r"(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?'{0,3}(?:\^\{-1\})?(?:\([^()]{0,20}\))?(?:_(?:[0-9A-Za-z]|\{[^{}]{1,20}\}))?"
-    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]|\([a-z](?:, ?[a-z]){1,3}\)"
+    r"|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}|\|[A-Z]{1,3}\||\[[A-Z]{3,8}\]"
+    r"|\((?:[a-z]|\\[a-z]+)(?:, ?(?:[a-z]|\\[a-z]+)){1,3}\)"
     r"|[A-Za-z](?: ?: ?[A-Za-z]){1,4}"
 )
 

@@ -18,6 +18,12 @@ _MARK = re.compile(
     r"(?:\\text(?:bf|rm)?\s?\{|\\mathrm\s?\{|\\mathbf\s?\{|\*\*)?\(([A-J])\)\s?(?:\}|\*\*)?|(?:^|\n)\s{0,8}([A-J])[.):]\s"
 )
 _CLOSING = re.compile(r"(?:^|\s)(?:option |choice )?\**\(?([A-J])\)?\**[.)]?\**$")
+_BOLD_CHOICE = re.compile(r"\*\*\(?([A-J])[.):] [^*\n]{1,100}\*\*\.?")
+_CORRECT = re.compile(
+    r"(?:so |thus |therefore,? )?(?:option|choice) \(?([A-J])\)? is (?:the )?(?:correct|right)"
+    r"(?: one| answer| choice)?[.!]?",
+    re.IGNORECASE,
+)
 _LETTER_IS = re.compile(
     r"\b(?:option|choice|correct one)\b[^.?\n]{0,30}?\b(?:is|:)\s*\**\(?([A-J])\)?\**\.?$", re.IGNORECASE
 )
@@ -101,6 +107,9 @@ def closing_letter(response: str) -> str | None:
     line = lines[-1].strip()
     if re.fullmatch(r"[A-Ja-j]", line):
         return line.upper()
+    whole = _BOLD_CHOICE.fullmatch(line) or _CORRECT.fullmatch(line)
+    if whole:
+        return whole[1].upper()
     named = _LETTER_IS.search(line[-200:])
     if named and not re.search(r"\bnot\b|n't\b", line):
         return named[1].upper()

@@ -7,11 +7,13 @@ import re
 
 from mindgap_data.verify.answers import strip_thinking
 from mindgap_data.verify.math.plain import parse_plain
+from mindgap_data.verify.math.units import parse_unit
 
 _WORDED_NUMBER = re.compile(
     r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?"
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,18})(?:\.[0-9]{1,18})?(?![\w]|\.[0-9]|/[0-9])"
 )
+_COMPOUND = re.compile(r"(?<![0-9.,])[0-9]+ [a-z]+,?(?: and)? [0-9]+ [a-z]+$")
 _ENDING = re.compile(r".*(?:\b(?:is|are|was|were|equals?)|=)\s*:?\s*(\S[^=]{0,80}?)[.!]?$")
 _CONCLUSION = re.compile(
     r"(?:so|therefore|thus|hence|finally|altogether|overall|in total|in all|in conclusion|as a result|this means"
@@ -56,6 +58,9 @@ def closing_number(response: str) -> str | None:
     ending = _ENDING.search(sentence)
     if ending and parse_plain(ending[1]) is not None:
         return ending[1].strip()
+    compound = _COMPOUND.search(sentence.rstrip(".! "))
+    if compound and parse_plain(compound.group()) is not None:
+        return compound.group()
     _, equals, right = sentence.rpartition("=")
     part = right if equals else sentence
     matches = list(_WORDED_NUMBER.finditer(part))
@@ -64,7 +69,7 @@ def closing_number(response: str) -> str | None:
         return None
     if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
         return None
-    with_unit = part[matches[-1].start() :].rstrip(".! ")
+    with_unit = re.sub(r" (?:in total|in all|altogether|overall)$", "", part[matches[-1].start() :].rstrip(".! "))
     if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
         return None  # a bare number after other sentences
     return with_unit if parse_plain(with_unit) is not None else numbers[-1]
@@ -87,13 +92,42 @@ def stated_in_sentence(answer: str) -> str | None:
     return closing_number(plain) if _CLAUSE.match(plain) and not _NO_SENTENCE.search(plain) else None
 
 
+_BOLD_LIST = re.compile(
+    r"[A-Za-z][^*\n]{1,300} (\*\*[^*\n]{1,100}\*\*(?:(?:,| and|, and| or) \*\*[^*\n]{1,100}\*\*){0,9})[.!]?"
+)
+_FORMULA = re.compile(
+    r"(?:\b(?:is|are|equals)\b|=|^(?:So|Thus|Hence|Therefore),?)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))"
+    r"([ A-Za-z]{0,40})[.!]?$"
+)
+_NOTHING = re.compile(r"there (?:is|are) (no (?:real )?solutions?)[.!]?$", re.IGNORECASE)
+
+
+def closing_bold(response: str) -> str | None:
+    """What a closing sentence ends in, in bold type ("The vertex is at **(3, -1)**."); several are a list."""
+    line = _last_line(response)
+    match = _BOLD_LIST.fullmatch(line)
+    if match is None or _doubtful(line[: match.start(1)]):
+        return None
+    return match[1].replace("**", "").rstrip(".,:; ") or None
+
+
 def closing_formula(response: str) -> str | None:
     """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
+    line = _last_line(response).replace("**", "")
+    nothing = _NOTHING.search(line)
+    if nothing and not _doubtful(line[: nothing.start()]):
+        return nothing[1]
+    match = _FORMULA.search(line)
+    if match is None or _doubtful(line[: match.start()]) or (match[3] and parse_unit(match[3]) is None):
+        return None
+    return (match[1] or match[2]).strip() + (rf" \text{{{match[3]}}}" if match[3] else "")
+
+
+def _last_line(response: str) -> str:
     body = strip_thinking(response)
-    if body is None:
-        return None
-    line = body[-2000:].strip().rsplit("\n", 1)[-1].replace("**", "")
-    match = re.search(r"(?:\b(?:is|are|equals)\b|=)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))[.!]?$", line)
-    if match is None or _NO_CONCLUSION.search(re.split(r"[.!?]\s", line[: match.start()])[-1]):
-        return None
-    return (match[1] or match[2]).strip()
+    return "" if body is None else body[-2000:].strip().rsplit("\n", 1)[-1]
+
+
+def _doubtful(before: str) -> bool:
+    """Whether the sentence that ``before`` leaves open does not conclude."""
+    return bool(_NO_CONCLUSION.search(re.split(r"[.!?]\s", before)[-1]))

@@ -262,7 +262,11 @@ def _same_collection(gold: Items | Bracketed | Union, other: Items | Bracketed |
     assert isinstance(bracketed, Bracketed)
     # "x = 1, y = 2" and "1, 2" may be a pair, and [1, 2, 3] a list in code; a set is neither, nor is an interval.
     brackets = (bracketed.left, bracketed.right)
-    if items.is_set or not (brackets == ("(", ")") or (brackets == ("[", "]") and len(bracketed.items) > 2)):
+    if (
+        items.is_set
+        or bracketed.from_inequality
+        or not (brackets == ("(", ")") or (brackets == ("[", "]") and len(bracketed.items) > 2))
+    ):
         return False
     return _all_same(_without_names(items.items), bracketed.items, depth)
 

@@ -58,6 +58,7 @@ class Bracketed:
     left: str  # ( [ or <
     right: str
     items: tuple[str, ...]
+    from_inequality: bool = False  # an interval for certain, never a pair
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ _DROPPED = re.compile(
 _TEXT = re.compile(
     r"\\(?:textbf|textit|textrm|textnormal|textsf|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox)(?![A-Za-z])"
 )
-_CONSTANT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|text|operatorname|rm|textrm) ?\{ ?([ei]) ?\}")
+_CONSTANT = re.compile(
+    r"\\(?:mathrm|mathbf|mathit|mathsf|text|operatorname|rm|textrm)(?: ?\{ ?([ei]) ?\}| +([ei])(?![A-Za-z]))"
+)
 _OPERATOR = re.compile(
     r"\\(?:operatorname\*?|mathrm|text|textrm) ?"
     r"\{ ?(sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|gcd|lcm|max|min) ?\}"
@@ -114,7 +116,7 @@ def normalise(text: str) -> str:
     text = re.sub(r"\{ ?\\(rm|bf|it|sf)(?![A-Za-z]) ?([^{}]*)\}", r"\\mathrm{\2}", text)
     text = re.sub(r"\\(rm|bf|it|sf)(?![A-Za-z])", "", text)
     text = _REALS.sub(r"\\mathbb{R}", text)
-    text = _CONSTANT.sub(r" \1", text)
+    text = _CONSTANT.sub(r" \1\2", text)
     text = _OPERATOR.sub(r"\\\1 ", text)
     text = re.sub(r"\\mathop ?\{ ?(\\[a-z]+) ?\}", r"\1 ", text)
     text = _TEXT.sub(r"\\text", text)

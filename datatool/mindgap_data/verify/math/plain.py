@@ -33,6 +33,10 @@ _NUMBER = re.compile(
     r")(?![0-9])"
 )
 _REPEATING = re.compile(r"(-?)([0-9]{0,18})\.([0-9]{0,18})\\(?:overline|bar) ?\{?([0-9]{1,18})\}?")
+_COMPOUND = re.compile(
+    r"([0-9]{1,9})[ ~]*(?:\\text *\{ *)?([a-z]{1,12})(?: *\})?[, ]*(?:(?:\\text *\{ *)?and(?![a-z]))?(?: *\})?[, ~]*"
+    r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ ~]*(?:\\text *\{ *)?([a-z]{1,12})(?: *\})?\.?"
+)
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2011": "-", "\u00a0": " ", "\u202f": " "})
 _CURRENCY = {"$": "$", "\u20ac": "\u20ac", "\u00a3": "\u00a3"}
@@ -55,6 +59,9 @@ def parse_plain(text: str) -> Quantity | None:
     if len(text) <= 15 and text.isascii() and text.isdigit():
         return Quantity(Fraction(int(text)))
     text = undelimited(text.translate(_MINUS).strip())
+    compound = _COMPOUND.fullmatch(text)
+    if compound:
+        return _compound(*compound.groups())
     repeating = _REPEATING.fullmatch(text)
     if repeating:
         return Quantity(_repeating(*repeating.groups()))
@@ -127,6 +134,16 @@ def undelimited(text: str) -> str:
             if left not in inner and right not in inner:
                 return inner.strip()
     return text
+
+
+def _compound(first: str, first_unit: str, second: str, second_unit: str) -> Quantity | None:
+    """3 hours 20 minutes, 5 feet 2 inches: the sum, where the second unit is a part of the first."""
+    above, below = parse_unit(f" {first_unit}"), parse_unit(f" {second_unit}")
+    if above is None or below is None or not above.dimensions or above.dimensions != below.dimensions:
+        return None
+    parts = above.factor / below.factor
+    rest = Fraction(second)
+    return Quantity(int(first) * parts + rest, below) if rest < parts else None
 
 
 def _repeating(sign: str, whole: str, fixed: str, period: str) -> Fraction:

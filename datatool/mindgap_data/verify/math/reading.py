@@ -125,16 +125,17 @@ def _unwrapped(text: str) -> str:
     return match[1].strip() if match and re.search(r"[0-9,]", match[1]) else text
 
 
-_LETTERS_SAID = re.compile(r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +only *$", re.IGNORECASE)
+_LETTERS_SAID = re.compile(
+    r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +(?:only|are (?:all )?(?:correct|right|true)) *$",
+    re.IGNORECASE,
+)
 _LETTER = re.compile(r"\(?([A-J])\)?\.?")
 
 
 def _read_letters(text: str) -> Letters | None:
     """Several letters of a multiple choice: "A, C", "(A) and (C)", "\\text{A C}"."""
     spelled = _TEXT_GROUP.sub(r" \1 ", text)
-    spelled = re.sub(
-        r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +only *$", "", spelled, flags=re.IGNORECASE
-    )
+    spelled = _LETTERS_SAID.sub("", spelled)
     parts = [part.strip() for part in re.split(r"[,;]|\\?&|\\[{}]", spelled)]
     if spelled != text:
         parts = " ".join(parts).split()
@@ -239,10 +240,11 @@ def _split_list(text: str, inside: bool) -> list[str]:
     parts = split(text, _SPACED_COMMA)
     if inside and len(parts) == 1:
         parts = split(text, _COMMA)
-    return [sign for part in parts if part for sign in _plus_minus(part)]
+    return [sign for part in parts if part for sign in plus_minus(part)]
 
 
-def _plus_minus(text: str) -> list[str]:
+def plus_minus(text: str) -> list[str]:
+    """The two values of a text with a plus-minus sign; any other text alone."""
     if not re.search(r"\\(?:pm|mp)(?![A-Za-z])", text):
         return [text]
     upper = re.sub(r"\\mp(?![A-Za-z])", "-", re.sub(r"\\pm(?![A-Za-z])", "+", text))

@@ -45,8 +45,20 @@ def spellings(text: str) -> list[str]:
         UnreadableError: the text is too long or hides what it says.
     """
     normal = normalise(text)
-    bare = without_remarks(normal)
+    bare = _one_period_letter(without_remarks(normal))
     return [text] if bare == normal else [text, bare]
+
+
+_INTEGER = re.compile(r"[ ,]*(?:\\text *\{[^{}]{0,30}\})?[ ,(]*[kmn] *\\in *\\mathbb *\{? *Z *\}? *\)?$")
+_PERIOD_LETTER = re.compile(r"(?<![A-Za-z\\])[kmn](?![A-Za-z])")
+
+
+def _one_period_letter(text: str) -> str:
+    """The solutions of a periodic equation with k for the integer, whichever letter stands for it."""
+    if r"\pi" not in text:
+        return text
+    letters = set(_PERIOD_LETTER.findall(text))
+    return _PERIOD_LETTER.sub("k", _INTEGER.sub("", text)) if len(letters) == 1 else text
 
 
 def without_remarks(text: str) -> str:

@@ -39,7 +39,7 @@ def described(text: str) -> str:
         return real[1]
     excepted = _EXCEPT.fullmatch(words)
     if excepted:
-        return _without(split((excepted[1] or excepted[2]).strip(), re.compile(",")))
+        return without(split((excepted[1] or excepted[2]).strip(), re.compile(",")))
     return text
 
 
@@ -62,7 +62,7 @@ def _condition(text: str, variable: str) -> str:
     return ", ".join(parts) if parts and all(re.search(rf"(?<![\\A-Za-z]){variable}", part) for part in parts) else text
 
 
-def _without(points: list[str]) -> str:
+def without(points: list[str]) -> str:
     """The real line without points, as a union."""
     values = [value_at(point) for point in points]
     if None not in values:

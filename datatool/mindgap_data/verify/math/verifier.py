@@ -8,7 +8,7 @@ from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, find_answer, gold_answer, stated_after_box
 from mindgap_data.verify.math.choices import choice_value, choices_of, closing_letter
-from mindgap_data.verify.math.closing import closing_formula, closing_number, stated_in_sentence
+from mindgap_data.verify.math.closing import closing_bold, closing_formula, closing_number, stated_in_sentence
 from mindgap_data.verify.math.kinds import Option
 from mindgap_data.verify.math.latex import UnreadableError, normalise
 from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
@@ -81,7 +81,8 @@ class MathVerifier:
         if not self.closing_answers:
             return found
         if found is None:
-            closing = closing_formula(response) or (closing_number(response) if number else closing_letter(response))
+            plain = closing_number(response) if number else closing_letter(response)
+            closing = closing_formula(response) or plain or closing_bold(response)
             return Found(closing, "closing") if closing else None
         if number is None:
             return found

@@ -1,5 +1,8 @@
 """Error rates on generated variants; a label comes from how a pair is made, never from a verifier."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from math_variants import all_variants
@@ -26,3 +29,19 @@ def test_error_rates_on_generated_variants(capsys: pytest.CaptureFixture[str]) -
         )
     assert accepted == []
     assert len(refused) <= 0.01 * right, [(pair.kind, pair.spelling) for pair in refused]
+
+
+def test_error_rates_on_written_endings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Endings as models write them; what is still refused is a fault we know of, not one we want."""
+    text = (Path(__file__).parents[3] / "data" / "math_endings.jsonl").read_text()
+    pairs = [json.loads(line) for line in text.splitlines()]
+    right = [pair for pair in pairs if pair["correct"]]
+    said = {id(pair): VERIFY(pair["response"], pair["answer"], {}) is Verdict.CORRECT for pair in pairs}
+    refused = [pair for pair in right if not said[id(pair)]]
+    accepted = [pair for pair in pairs if said[id(pair)] and not pair["correct"]]
+    with capsys.disabled():
+        print(
+            f"\nendings: {len(accepted)}/{len(pairs) - len(right)} wrong accepted, {len(refused)}/{len(right)} refused"
+        )
+    assert accepted == []
+    assert len(refused) <= 14, [(pair["answer"], pair["response"]) for pair in refused]
