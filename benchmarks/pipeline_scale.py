@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mindgap_data.engines import Completion, Draw, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.open import EngineSettings, Policy
@@ -35,8 +35,10 @@ class Letters:
     end_ids = (0,)
     vocabulary = 0x110000
     fingerprint = template = "letters"
+    arguments: ClassVar[dict[str, Any]] = {}
+    expert_thinking = None
 
-    def prompt_ids(self, messages: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    def prompt_ids(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> tuple[int, ...]:
         """Character codes."""
         return tuple(map(ord, messages[-1]["content"]))
 
@@ -47,6 +49,18 @@ class Letters:
     def decode(self, ids: Sequence[int]) -> str:
         """Characters."""
         return "".join(map(chr, ids))
+
+    def demonstration_ids(self, text: str, thought: str | None = None) -> tuple[int, ...]:
+        """The same."""
+        return self.response_ids(text)
+
+    def lacks_thought(self, text: str, thought: str | None) -> bool:
+        """Never."""
+        return False
+
+    def turn(self, ids: Sequence[int]) -> dict[str, str]:
+        """Characters before the end, as a turn."""
+        return {"role": "assistant", "content": self.response_text(ids)}
 
     def response_text(self, ids: Sequence[int]) -> str:
         """Characters before the end."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,7 @@ class Message(BaseModel):
 
     role: str = Field(description="system, user, assistant or tool")
     content: str = Field(description="the turn's text")
+    reasoning_content: str | None = Field(None, description="what the model thought before it; optional")
 
 
 class StageCounts(BaseModel):
@@ -92,7 +93,15 @@ class Provenance(BaseModel):
     dtype: str | None = Field(None, description="what the model computed in")
     adapter_weights: str | None = Field(None, description="fingerprint of a local adapter's weights")
     tokenizer: str = Field(description="fingerprint of the vocabulary, see tokenizer_fingerprint")
-    chat_template: str = Field(description="fingerprint of the chat template, see template_fingerprint")
+    chat_template: str = Field(
+        description="fingerprint of the chat template and its arguments, see template_fingerprint"
+    )
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        None, description="arguments of the chat template, such as enable_thinking; none where absent"
+    )
+    expert_thinking: Literal["none", "empty", "skip"] | None = Field(
+        None, description="how a demonstration without a thought was written; absent where the template knows none"
+    )
     sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
     selection: str = Field(description="picker: first, grape or shortest")
     verifier: str = Field(description="verifier that accepted the response")
@@ -134,6 +143,7 @@ class Record(BaseModel):
     )
     answer: str = Field(description="reference answer the response was checked against")
     expert: str = Field(description="the expert demonstration")
+    expert_reasoning: str | None = Field(None, description="what the expert thought before it; optional")
     attempts: Attempts = Field(description="draws by stage")
     provenance: Provenance = Field(description="how the row came to be")
     expert_token_ids: list[int] | None = Field(
@@ -147,7 +157,8 @@ class Record(BaseModel):
         """The row as it is written: what was set, the input's other columns after the record's own fields."""
         row = self.model_dump(by_alias=True, exclude_unset=True)
         # Optional fields stand last, behind the columns that pass through.
-        return row | {name: row.pop(name) for name in ("expert_token_ids", "expert_logprobs") if name in row}
+        optional = ("expert_reasoning", "expert_token_ids", "expert_logprobs")
+        return row | {name: row.pop(name) for name in optional if name in row}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Record":
@@ -182,12 +193,8 @@ class Decoder(Protocol):
     def vocabulary(self) -> int:
         """Number of ids."""
 
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """Ids that end an assistant's turn."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, special tokens shown."""
+    def turn(self, ids: Sequence[int]) -> Mapping[str, str]:
+        """A response as the assistant's turn: ``content`` and, where it has a thought, ``reasoning_content``."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -240,8 +247,9 @@ def agreement_error(record: Record, decoder: Decoder | None = None) -> str | Non
     ids = record.response_token_ids
     fault = alignment_error(ids, record.behavior_logprobs, record.policy_logprobs, record.tier) or _expert_error(record)
     if fault is None and decoder is not None:
+        last = record.messages[-1]
         fault = vocabulary_error(ids, decoder.vocabulary) or decoding_error(
-            ids, record.messages[-1].content, decoder.end_ids, decoder.decode
+            ids, last.content, last.reasoning_content, decoder
         )
     return fault
 
@@ -274,20 +282,19 @@ def _expert_error(record: Record) -> str | None:
 
 
 def decoding_error(
-    response_token_ids: Sequence[int],
-    content: str,
-    end_ids: Sequence[int],
-    decode: Callable[[list[int]], str],
+    response_token_ids: Sequence[int], content: str, thought: str | None, decoder: Decoder
 ) -> str | None:
-    """Why the ids do not decode to the assistant's text, or None: decode(ids up to the end token) = content."""
-    ids = list(response_token_ids)
-    if ids and ids[-1] in set(end_ids):
-        ids.pop()
-    text = decode(ids)
-    if text == content:
-        return None
-    at = next((i for i, (a, b) in enumerate(zip(text, content, strict=False)) if a != b), min(len(text), len(content)))
-    return f"response_token_ids decode to another text than the last message, from character {at} on"
+    """Why the ids do not decode to the assistant's turn, its text and its thought, or None."""
+    turn = decoder.turn(response_token_ids)
+    for what, found, wanted in (
+        ("text than the last message", turn["content"], content),
+        ("reasoning_content than the last message's", turn.get("reasoning_content") or "", thought or ""),
+    ):
+        if found != wanted:
+            pairs = enumerate(zip(found, wanted, strict=False))
+            at = next((i for i, (a, b) in pairs if a != b), min(len(found), len(wanted)))
+            return f"response_token_ids decode to another {what}, from character {at} on"
+    return None
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -302,9 +309,17 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def template_fingerprint(template: str) -> str:
-    """Fingerprint of a chat template's text: 'sha256:' and 16 hex digits; outer white space is ignored."""
-    return f"sha256:{hashlib.sha256(template.strip().encode()).hexdigest()[:16]}"
+def template_fingerprint(template: str, arguments: Mapping[str, Any] | None = None) -> str:
+    """Fingerprint of what renders a prompt: 'sha256:' and 16 hex digits.
+
+    Args:
+        template: Jinja text; its last newline does not count, since Jinja drops it.
+        arguments: of the template; none, an empty mapping and null values make no difference.
+    """
+    digest = hashlib.sha256(template.removesuffix("\n").encode("utf-8", "surrogatepass"))
+    if given := {name: value for name, value in (arguments or {}).items() if value is not None}:
+        digest.update(b"\0" + json.dumps(given, sort_keys=True).encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def content_id(prompt: Any, reference: str) -> str:

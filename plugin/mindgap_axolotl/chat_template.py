@@ -71,16 +71,17 @@ def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) ->
     """What Axolotl calls for ``type: mindgap_axolotl.chat_template``."""
     entry: Mapping[str, Any] = plain(ds_cfg) or {}
     template = get_chat_template_from_config(cfg=cfg, ds_cfg=entry, tokenizer=tokenizer)
+    arguments: Mapping[str, Any] = plain(cfg.get("chat_template_kwargs")) or {}
     options = options_of(cfg)
     run = Run(
         path=str(entry.get("path")),
         model=str(cfg.get("base_model")),
         adapter=cfg.get("lora_model_dir"),
         tokenizer=tokenizer_fingerprint(tokenizer),
-        chat_template=template_fingerprint(template),
+        chat_template=template_fingerprint(template, arguments),
         sequence_len=int(cfg.get("sequence_len") or 2048),
         truncate=cfg.get("excess_length_strategy") == "truncate",
         rows_in_file_order=not entry.get("shards"),
     )
     stock = StrategyLoader()(tokenizer, cfg, ds_cfg=entry, processor=processor)
-    return MindGapStrategy(RowEncoder(run, options, tokenizer, template, stock))
+    return MindGapStrategy(RowEncoder(run, options, tokenizer, template, arguments, stock))

@@ -35,7 +35,6 @@ REFUSED = {
     "train_on_inputs": "only the recorded response_token_ids are trained",
     "batch_flattening": "its collator drops the log-prob columns; use sample_packing",
     "processor_type": "images are not supported",
-    "chat_template_kwargs": "the rows were rewritten with the chat template's defaults",
 }
 # Options that replace a loss on full logits, which the plugin never forms: harmless, and without effect.
 BYPASSED = (

@@ -1,5 +1,6 @@
 """One row of a dataset to the columns of training, with every check that a row can fail."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from jinja2 import TemplateError
 from mindgap_axolotl.args import MindGapOptions
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, record_error
+from mindgap_data.rendering import RenderingError, prompt_ids
 from mindgap_loss.weights import EXPERT, missing_log_probs
 
 IGNORED = -100
@@ -51,6 +53,7 @@ class RowEncoder:
         options: of the loss; they decide which log-probs a row needs.
         tokenizer: the run's.
         template: Jinja text of the chat template.
+        arguments: of the template (``chat_template_kwargs``).
         stock: Axolotl's own chat-template strategy, for plain SFT rows.
     """
 
@@ -58,6 +61,7 @@ class RowEncoder:
     options: MindGapOptions
     tokenizer: Any
     template: str
+    arguments: Mapping[str, Any]
     stock: Any
 
     def __call__(self, row: dict[str, Any], index: int) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class RowEncoder:
         behavior, policy = row["behavior_logprobs"], row["policy_logprobs"]
         if error := missing_log_probs(tier, behavior, policy, self.options):
             raise UserError(f"{where}: {error}")
-        prompt = self._prompt_ids(row["messages"][:-1], where)
+        prompt = self._prompt_ids(row["messages"][:-1], row.get("tools"), where)
         nothing = [np.nan] * len(prompt)
         total = len(prompt) + len(ids)
         return {
@@ -149,21 +153,23 @@ class RowEncoder:
             "pass_rate": np.ones(total, dtype=np.float32),
         }
 
-    def _prompt_ids(self, messages: list[dict[str, Any]], where: str) -> list[int]:
+    def _prompt_ids(self, messages: list[dict[str, Any]], tools: Any, where: str) -> list[int]:
         try:
-            text = self.tokenizer.apply_chat_template(
-                messages, chat_template=self.template, tokenize=False, add_generation_prompt=True
-            )
-        except TemplateError as error:
-            raise UserError(f"{where}: the chat template refuses this conversation: {error}") from error
-        # The template writes its own special tokens, so none are added here.
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            ids = prompt_ids(self.tokenizer, self.template, messages, tools, self.arguments)
+        except RenderingError as error:
+            raise UserError(f"{where}: {error}") from error
         if not ids:
             raise UserError(f"{where}: the prompt is empty, so the response's first token has nothing to follow")
         return ids
 
     def _check_provenance(self, provenance: dict[str, Any], where: str) -> None:
         run, model = self.run, provenance["model"]
+        theirs, own = provenance.get("chat_template_kwargs") or {}, _without_nulls(dict(self.arguments))
+        if theirs != own:
+            raise UserError(
+                f"{where}: the row was made with chat_template_kwargs {theirs} and this recipe has "
+                f"chat_template_kwargs: {own}; make them the same"
+            )
         for name, what in (("tokenizer", "tokenizer"), ("chat_template", "chat template")):
             ours = getattr(run, name)
             if provenance[name] != ours:

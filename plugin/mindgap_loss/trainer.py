@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mindgap_data.policy.head import check_head, final_hidden_states, head_of
 from mindgap_data.record import TIERS
+from mindgap_data.rendering import prompt_ids
 from mindgap_loss.loss import log_probs, weighted_nll
 from mindgap_loss.options import LossOptions
 from mindgap_loss.weights import TokenFields
@@ -59,7 +60,8 @@ def encode(row: Row, tokenizer: Any) -> Row:
         row: a record, as ``mindgap-data rewrite`` writes it.
         tokenizer: of the model that is trained, with its chat template.
     """
-    prompt = tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, return_dict=False)
+    arguments = row.get("provenance", {}).get("chat_template_kwargs") or {}
+    prompt = prompt_ids(tokenizer, tokenizer.chat_template, row["messages"][:-1], row.get("tools"), arguments)
     response, nothing = row["response_token_ids"], [float("nan")]
     return {
         "input_ids": prompt + response,

@@ -147,7 +147,25 @@ def spell(ids):
     ],
 )
 def test_decoding_error(ids, content, error):
-    assert decoding_error(ids, content, [0], spell) == error
+    assert decoding_error(ids, content, None, Speller()) == error
+
+
+class Speller:
+    """Ids are character codes, 0 ends the turn; a thought stands before a bar."""
+
+    vocabulary = 128
+
+    def turn(self, ids):
+        thought, bar, text = spell(ids[:-1] if ids and ids[-1] == 0 else ids).rpartition("|")
+        return {"content": text, **({"reasoning_content": thought} if bar else {})}
+
+
+def test_a_thought_is_compared_too():
+    ids = [104, 109, 124, 52, 0]
+    assert decoding_error(ids, "4", "hm", Speller()) is None
+    assert decoding_error(ids, "4", None, Speller()) == (
+        "response_token_ids decode to another reasoning_content than the last message's, from character 0 on"
+    )
 
 
 def small_tokenizer(words, **special):
@@ -168,9 +186,15 @@ def test_tokenizer_fingerprint_moves_with_the_vocabulary_only():
     assert tokenizer_fingerprint(small_tokenizer(["a", "b", "c"], pad_token="<pad>")) != base
 
 
-def test_template_fingerprint_ignores_outer_white_space_only():
-    assert template_fingerprint("{{ x }}\n") == template_fingerprint("\n{{ x }}") == "sha256:e52c737297f7dad6"
-    assert template_fingerprint("{{  x }}") != template_fingerprint("{{ x }}")
+def test_template_fingerprint_is_the_same_where_the_rendering_is():
+    assert template_fingerprint("{{ x }}\n") == template_fingerprint("{{ x }}") == "sha256:e52c737297f7dad6"
+    assert (
+        template_fingerprint("{{ x }}", {}) == template_fingerprint("{{ x }}", {"a": None}) == "sha256:e52c737297f7dad6"
+    )
+    others = ["{{  x }}", "{{ x }}\n\n", "\n{{ x }}", "{{ x }} "]
+    assert len({template_fingerprint(other) for other in ["{{ x }}", *others]}) == 5
+    switched = {template_fingerprint("{{ x }}", {"enable_thinking": value}) for value in (True, False)}
+    assert len({"sha256:e52c737297f7dad6", *switched}) == 3
 
 
 @given(st.dictionaries(st.sampled_from(["role", "content", "name"]), st.text(), min_size=1), st.text())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 from mindgap_data.engines import Completion, Draw, Recalled, Request, Result, Sampling, Score, Scores
 
@@ -15,12 +15,23 @@ class Characters:
     end_ids = (END,)
     vocabulary = 0x110000
     fingerprint = template = "characters"
+    arguments: ClassVar[dict[str, Any]] = {}
+    expert_thinking = None
 
-    def prompt_ids(self, messages: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    def prompt_ids(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> tuple[int, ...]:
         return tuple(map(ord, "".join(f"{m['role']}: {m['content']}\n" for m in messages)))
 
     def response_ids(self, text: str) -> tuple[int, ...]:
         return (*map(ord, text), END)
+
+    def demonstration_ids(self, text: str, thought: str | None = None) -> tuple[int, ...]:
+        return self.response_ids(text)
+
+    def lacks_thought(self, text: str, thought: str | None) -> bool:
+        return False
+
+    def turn(self, ids: Sequence[int]) -> dict[str, str]:
+        return {"role": "assistant", "content": self.response_text(ids)}
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))

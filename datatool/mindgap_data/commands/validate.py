@@ -96,7 +96,8 @@ def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[
 
 
 def _tokenizer_error(row: dict[str, Any], chat: ChatTokenizer, vocabulary: int) -> str | None:
-    ids, provenance = row["response_token_ids"], row["provenance"]
+    ids, provenance, last = row["response_token_ids"], row["provenance"], row["messages"][-1]
+    chat = _under(chat, provenance.get("chat_template_kwargs") or {})
     for field, ours in (("tokenizer", chat.fingerprint), ("chat_template", chat.template)):
         if provenance[field] != ours:
             return f"field provenance.{field}: made with {provenance[field]}, {chat.name} is {ours}"
@@ -104,13 +105,18 @@ def _tokenizer_error(row: dict[str, Any], chat: ChatTokenizer, vocabulary: int) 
         return f"field response_token_ids: {beyond} is not in the vocabulary of {vocabulary}"
     if ids[-1] not in chat.end_ids:
         return f"field response_token_ids: the last id, {ids[-1]}, does not end the turn"
-    if (reason := decoding_error(ids, row["messages"][-1]["content"], chat.end_ids, chat.decode)) is not None:
+    if (reason := decoding_error(ids, last["content"], last.get("reasoning_content"), chat)) is not None:
         return f"field {reason}"
     try:
         chat.prompt_text(row["messages"][:-1])
     except UserError as error:
         return f"field messages: {error.message}"
     return None
+
+
+def _under(chat: ChatTokenizer, arguments: dict[str, Any]) -> ChatTokenizer:
+    """The tokenizer with the chat template's arguments that a row was made with."""
+    return chat if arguments == chat.arguments else ChatTokenizer(chat.hf, chat.name, chat.end_ids, arguments)
 
 
 def _template_text(path: Path | None) -> str | None:

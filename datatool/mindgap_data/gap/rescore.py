@@ -53,7 +53,9 @@ def _score(path: Path, line: int, record: Record, engine: Engine) -> Steps[GapRo
     prompt = engine.tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]])
     wanted = [tuple(record.response_token_ids)]
     if recorded.tier != "expert":
-        wanted.append(tuple(record.expert_token_ids or engine.tokenizer.response_ids(record.expert)))
+        wanted.append(
+            tuple(record.expert_token_ids or engine.tokenizer.demonstration_ids(record.expert, record.expert_reasoning))
+        )
     longest = len(prompt) + max(map(len, wanted))
     if longest > engine.max_context:
         return f"{path}:{line}: prompt + response are {longest} tokens, the context holds {engine.max_context}"

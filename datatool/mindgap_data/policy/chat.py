@@ -2,30 +2,46 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from mindgap_data.errors import UserError
+from mindgap_data.policy.thoughts import ExpertThinking, inline_thought, turn_format, with_thought
 from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
+from mindgap_data.rendering import RenderingError, prompt_text, render, text_ids
 
 _PROBE = "mindgap probe"
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class ChatTokenizer:
     """A Hugging Face tokenizer with a chat template, and the ids that end an assistant's turn."""
 
-    def __init__(self, tokenizer: Any, name: str, extra_end_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        name: str,
+        extra_end_ids: Sequence[int] = (),
+        arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+        expert_thinking: ExpertThinking | None = None,
+    ) -> None:
         """Wrap ``tokenizer``.
 
         Args:
             tokenizer: a transformers tokenizer.
             name: how the user named the model, for errors.
             extra_end_ids: further stop ids, as generation_config.json lists them.
+            arguments: of the chat template (``chat_template_kwargs``).
+            expert_thinking: how to write a demonstration without a thought where the template knows thoughts; by
+                default with an empty one where the template does so, or has opened it already.
 
         Raises:
-            UserError: when it has no chat template, or the template ends no turn.
+            UserError: when it has no chat template, the template ends no turn, or the text of a demonstration
+                would stand inside a thought.
         """
         self.hf = tokenizer
         self.name = name
+        self.arguments = arguments
         if not isinstance(tokenizer.chat_template, str) or not tokenizer.chat_template.strip():
             raise UserError(
                 f"{name}: the tokenizer has no chat template; pass one with --chat-template FILE, "
@@ -33,6 +49,8 @@ class ChatTokenizer:
             )
         self.end_id = self._turn_end()
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, *extra_end_ids)))
+        self._format = turn_format(tokenizer.chat_template, lambda turns, header: self._render(turns, header))
+        self._without_thought = self._checked(expert_thinking)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -41,60 +59,85 @@ class ChatTokenizer:
 
     @cached_property
     def template(self) -> str:
-        """Fingerprint of the chat template."""
-        return template_fingerprint(self.hf.chat_template)
+        """Fingerprint of the chat template and its arguments."""
+        return template_fingerprint(self.hf.chat_template, self.arguments)
 
     @cached_property
     def vocabulary(self) -> int:
         """Number of ids, added tokens included; every id is below it."""
         return len(self.hf)
 
-    def prompt_ids(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        """Ids of ``messages`` followed by the header of the assistant's turn: what training will see."""
-        return tuple(self._ids(self._render(messages, add_generation_prompt=True)))
+    @property
+    def expert_thinking(self) -> ExpertThinking | None:
+        """How a demonstration without a thought is written; None where the template knows no thoughts."""
+        return None if self._format.thoughts is None else self._without_thought
 
-    def prompt_text(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The same as text, to show."""
-        return self._render(messages, add_generation_prompt=True)
+    def prompt_ids(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> tuple[int, ...]:
+        """Ids of ``messages`` followed by the header of the assistant's turn: what training will see."""
+        return tuple(text_ids(self.hf, self.prompt_text(messages, tools)))
+
+    def prompt_text(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> str:
+        """The same as text, to show; ``tools`` is JSON text."""
+        try:
+            return prompt_text(self.hf, self.hf.chat_template, messages, tools, self.arguments)
+        except RenderingError as error:
+            raise UserError(f"{self.name}: {error}") from error
 
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a response given as text, end-of-turn token included."""
-        return (*self._ids(text), self.end_id)
+        return (*text_ids(self.hf, text), self.end_id)
+
+    def demonstration_ids(self, text: str, thought: str | None = None) -> tuple[int, ...]:
+        """Ids of a demonstration as the response it would be: with its thought, or as ``expert_thinking`` says."""
+        return self.response_ids(self._format.written(text, thought, self._without_thought))
+
+    def lacks_thought(self, text: str, thought: str | None) -> bool:
+        """Whether a demonstration must be left out, since it has no thought where one is asked for."""
+        return self.expert_thinking == "skip" and thought is None and inline_thought(text)[0] is None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens shown, nothing tidied."""
         return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def turn(self, ids: Sequence[int]) -> dict[str, str]:
+        """A response as the assistant's turn: ``content``, and ``reasoning_content`` where it has a thought."""
+        thought, answer = self._split(ids)
+        turn = {"role": "assistant", "content": answer or ""}
+        return {**turn, "reasoning_content": thought} if thought else turn
+
     def response_text(self, ids: Sequence[int]) -> str:
-        """Text of a response up to its end-of-turn token."""
-        return self.decode(ids[:-1] if ids and ids[-1] in self.end_ids else ids)
+        """Text of a response up to its end-of-turn token; its thought, if any, stands in <think> tags."""
+        return with_thought(*self._split(ids))
 
-    def _ids(self, text: str) -> list[int]:
-        # The template writes its own special tokens, so none are added here.
-        return list(self.hf(text, add_special_tokens=False)["input_ids"])
+    def _split(self, ids: Sequence[int]) -> tuple[str | None, str | None]:
+        return self._format.split(self.decode(ids[:-1] if ids and ids[-1] in self.end_ids else ids))
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            return str(
-                self.hf.apply_chat_template(
-                    [dict(message) for message in messages], tokenize=False, add_generation_prompt=add_generation_prompt
-                )
-            )
-        except (TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
-            # What a row puts into its turns reaches the template's own filters and arithmetic.
-            raise UserError(f"{self.name}: the chat template refuses this conversation: {error}") from error
+    def _render(self, messages: Sequence[Mapping[str, Any]], header: bool) -> str:
+        return render(self.hf, self.hf.chat_template, messages, None, self.arguments, add_generation_prompt=header)
 
     def _turn_end(self) -> int:
         """The token the template writes after an assistant's text, else the tokenizer's end of sequence."""
         conversation = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _PROBE}]
-        tail = self._render(conversation, add_generation_prompt=False).rpartition(_PROBE)[2]
+        try:
+            tail = self._render(conversation, header=False).rpartition(_PROBE)[2]
+        except RenderingError as error:
+            raise UserError(f"{self.name}: {error}") from error
         special = set(self.hf.all_special_ids) | set(self.hf.get_added_vocab().values())
-        for token in self._ids(tail.lstrip()):
+        for token in text_ids(self.hf, tail.lstrip()):
             if token in special:
                 return token
             break
         if self.hf.eos_token_id is None:
             raise UserError(f"{self.name}: the chat template ends no turn and the tokenizer has no eos token")
         return int(self.hf.eos_token_id)
+
+    def _checked(self, wanted: ExpertThinking | None) -> ExpertThinking:
+        thoughts = self._format.thoughts
+        if thoughts is None:
+            return wanted or "none"
+        if wanted == "none" and thoughts.opened:
+            raise UserError(
+                f"--expert-thinking none: the chat template of {self.name} opens a thought in the prompt, and a "
+                "demonstration without one would stand inside it; use empty or skip"
+            )
+        return wanted or ("empty" if thoughts.opened or thoughts.is_usual else "none")

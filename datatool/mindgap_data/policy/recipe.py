@@ -27,6 +27,7 @@ class Recipe:
     tokenizer: str | None = None  # tokenizer_config
     chat_template: str | None = None  # Jinja text; None: the tokenizer's own
     fallback_template: str | None = None  # Jinja text for a tokenizer that has none
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)  # chat_template_kwargs
     sequence_len: int = _DEFAULT_SEQUENCE_LEN  # prompt + response, tokens
     special_tokens: Mapping[str, Any] = field(default_factory=dict)
     added_tokens: tuple[str, ...] = ()  # tokens
@@ -58,6 +59,7 @@ def read_recipe(path: Path | str) -> Recipe:
         tokenizer=document.text("tokenizer_config"),
         chat_template=template,
         fallback_template=fallback,
+        template_arguments=_mapping(document, "chat_template_kwargs"),
         sequence_len=_sequence_len(document),
         special_tokens=_mapping(document, "special_tokens"),
         added_tokens=tuple(_text_list(document, "tokens")),

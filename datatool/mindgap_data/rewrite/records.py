@@ -54,17 +54,21 @@ def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Prove
             **policy_identity(spec, engine).model_dump(exclude_unset=True),
             "tokenizer": engine.tokenizer.fingerprint,
             "chat_template": engine.tokenizer.template,
+            **({"chat_template_kwargs": dict(arguments)} if (arguments := engine.tokenizer.arguments) else {}),
+            **({"expert_thinking": thinking} if (thinking := engine.tokenizer.expert_thinking) else {}),
             **settings,
         }
     )
 
 
-def build_record(problem: Problem, response: Response, attempts: Attempts, provenance: Provenance) -> Record:
+def build_record(
+    problem: Problem, response: Response, tokenizer: ChatTokenizer, attempts: Attempts, provenance: Provenance
+) -> Record:
     """The record of a problem; columns of its row that are no record fields pass through."""
     return Record.model_validate(
         {
             "id": problem.id,
-            "messages": [*problem.messages, {"role": "assistant", "content": response.text}],
+            "messages": [*problem.messages, tokenizer.turn(response.token_ids)],
             "tier": response.tier,
             "response_token_ids": list(response.token_ids),
             "behavior_logprobs": None if response.behavior is None else rounded(response.behavior),
@@ -74,6 +78,7 @@ def build_record(problem: Problem, response: Response, attempts: Attempts, prove
             "attempts": attempts,
             "provenance": provenance,
             **problem.extra,
+            **({} if problem.thought is None else {"expert_reasoning": problem.thought}),
         }
     )
 
@@ -85,10 +90,10 @@ def expert_ids(problem: Problem, tokenizer: ChatTokenizer) -> tuple[int, ...]:
         RowError: the row's own are not the demonstration's under this tokenizer.
     """
     if problem.expert_token_ids is None:
-        return tokenizer.response_ids(problem.expert)
+        return tokenizer.demonstration_ids(problem.expert, problem.thought)
     ids = tuple(problem.expert_token_ids)
     fault = vocabulary_error(ids, tokenizer.vocabulary) or decoding_error(
-        ids, problem.expert, tokenizer.end_ids, tokenizer.decode
+        ids, problem.expert, problem.thought, tokenizer
     )
     if fault is not None:
         raise RowError(

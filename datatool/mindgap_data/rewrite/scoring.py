@@ -97,7 +97,9 @@ class ScoreJob:
         prompt = tokenizer.prompt_ids(row["messages"][:-1])
         requests = [Score(f"{line}/policy_logprobs", prompt, tuple(record.response_token_ids))]
         if expert := self.score_expert or record.expert_logprobs is not None:
-            record.expert_token_ids = list(record.expert_token_ids or tokenizer.response_ids(record.expert))
+            record.expert_token_ids = list(
+                record.expert_token_ids or tokenizer.demonstration_ids(record.expert, record.expert_reasoning)
+            )
             if (beyond := vocabulary_error(record.expert_token_ids, tokenizer.vocabulary)) is not None:
                 raise RowError(f"expert_{beyond.removeprefix('response_')}")
             requests.append(Score(f"{line}/expert_logprobs", prompt, tuple(record.expert_token_ids)))
@@ -111,6 +113,8 @@ class ScoreJob:
     def _demonstration(self, line: int, row: Mapping[str, Any]) -> Steps[Record]:
         """A plain demonstration as a record of the expert tier."""
         problem = to_demonstration(row, self.rows.fields)
+        if self.tokenizer.lacks_thought(problem.expert, problem.thought):
+            raise RowError("the demonstration has no thought (--expert-thinking skip)")
         ids = expert_ids(problem, self.tokenizer)
         (outcome,) = yield [Score(f"{line}/policy_logprobs", self.tokenizer.prompt_ids(problem.messages), ids)]
         logged = None if problem.expert_logprobs is None else tuple(problem.expert_logprobs)
@@ -118,7 +122,7 @@ class ScoreJob:
         response = Response("expert", text, ids, logged, _logprobs(outcome))
         attempts = Attempts.model_validate({"pass_rate": None, "expert_overlap": None, "near_copy": None})
         provenance = self.provenance.model_copy(update={"behavior": None if logged is None else "logged"})
-        return build_record(problem, response, attempts, provenance)
+        return build_record(problem, response, self.tokenizer, attempts, provenance)
 
 
 def _logprobs(outcome: Outcome) -> tuple[float, ...]:

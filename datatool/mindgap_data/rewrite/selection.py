@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindgap_data.errors import UserError, one_line
-from mindgap_data.record import TIERS, Record
+from mindgap_data.policy.thoughts import inline_thought
+from mindgap_data.record import TIERS, Message, Record
 from mindgap_data.rows.records import read_records
 
 # The paper's ablation: which stages' responses a training file keeps; the rest fall back to the expert.
@@ -125,7 +126,7 @@ def expert_record(record: Record) -> Record:
     extra = record.model_extra or {}
     same_ids = extra.get("input.response_token_ids") == record.expert_token_ids
     logged = extra.get("input.behavior_logprobs") if same_ids else None
-    last = record.messages[-1].model_copy(update={"content": record.expert})
+    last = Message.model_validate({"role": "assistant", **_expert_turn(record)})
     return record.model_copy(
         update={
             "messages": [*record.messages[:-1], last],
@@ -143,6 +144,16 @@ def expert_record(record: Record) -> Record:
             ),
         }
     )
+
+
+def _expert_turn(record: Record) -> dict[str, str]:
+    """What the expert's ids decode to: its thought is in them only where the template knows thoughts."""
+    thought, text = record.expert_reasoning, record.expert
+    if record.provenance.expert_thinking is None:
+        thought = None
+    elif thought is None:
+        thought, text = inline_thought(text)
+    return {"content": text, **({"reasoning_content": thought} if thought else {})}
 
 
 def _expert_tokens(record: Record) -> int | None:

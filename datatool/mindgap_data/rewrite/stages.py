@@ -71,7 +71,9 @@ def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
     if chosen is None:
         chosen = _expert(problem, prompt, demonstration, counts, plan)
     chosen, expert_logprobs = yield from _score(problem, chosen, prompt, demonstration, plan)
-    record = build_record(problem, chosen, _attempts(problem, chosen, counts), _provenance(problem, chosen, plan))
+    record = build_record(
+        problem, chosen, plan.tokenizer, _attempts(problem, chosen, counts), _provenance(problem, chosen, plan)
+    )
     if expert_logprobs is not None:
         record.expert_token_ids, record.expert_logprobs = list(demonstration), rounded(expert_logprobs)
     return record
@@ -141,6 +143,8 @@ def _expert(
 ) -> Response:
     if "expert" not in plan.options.stages:
         raise RowError(f"no correct response in stages {', '.join(plan.options.stages)}{_unserved(counts)}")
+    if plan.tokenizer.lacks_thought(problem.expert, problem.thought):
+        raise RowError("no correct response, and the expert's has no thought (--expert-thinking skip)")
     if len(prompt) + len(ids) > plan.sequence_len:
         raise RowError(
             "no correct response, and the expert's does not fit: "

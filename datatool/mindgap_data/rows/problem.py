@@ -27,6 +27,7 @@ class Problem:
     expert_logprobs: list[float] | None = None  # the input's own log-probs of the expert's tokens, nats
     expert_token_ids: list[int] | None = None  # the ids they are of
     verifier: str | None = None  # the verifier this row asks for
+    thought: str | None = None  # what the expert thought before the demonstration
 
     @property
     def checked_row(self) -> dict[str, Any]:
@@ -63,7 +64,10 @@ def to_demonstration(row: Row, fields: Fields) -> Problem:
 
 
 def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruction: str | None) -> Problem:
-    for field, text in (("prompt", "".join(turn["content"] for turn in talk.prompt)), ("expert", talk.expert)):
+    for field, text in (
+        ("prompt", "".join(turn["content"] + turn.get("reasoning_content", "") for turn in talk.prompt)),
+        ("expert", talk.expert + (talk.thought or "")),
+    ):
         _check_unicode(field, text)
     _check_unicode("answer", answer)
     own = row_id(row, fields)
@@ -81,6 +85,7 @@ def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruct
         expert_logprobs=logprobs,
         expert_token_ids=ids,
         verifier=verifier if isinstance(verifier, str) and verifier else None,
+        thought=talk.thought,
     )
 
 
@@ -154,7 +159,8 @@ def _extra(row: Row, talk: Conversation, key: str, answer: str) -> dict[str, Any
     unless the record says the very same: nothing is lost and nothing is there twice. The fields of a record
     that is rewritten again are replaced.
     """
-    turns = [*talk.prompt, {"role": "assistant", "content": talk.expert}]
+    kept = ("role", "content", "reasoning_content")
+    turns = [*talk.prompt, {name: value for name, value in talk.demonstration.items() if name in kept}]
     same = {"id": key, "expert": talk.expert, "answer": answer}
     extra: dict[str, Any] = {}
     for name, value in row.items():

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from mindgap_data.errors import one_line
+from mindgap_data.rendering import THOUGHT_NAMES
 from mindgap_data.rows.values import Row, RowError, described, scalar_text, text_of
 
 Turn = dict[str, Any]
@@ -46,8 +47,18 @@ class Conversation:
 
     format: str
     prompt: tuple[Turn, ...]  # everything before the last assistant turn
-    expert: str  # that turn's text
+    demonstration: Turn  # that turn
     columns: frozenset[str]  # the columns they were read from
+
+    @property
+    def expert(self) -> str:
+        """The demonstration's text."""
+        return str(self.demonstration["content"])
+
+    @property
+    def thought(self) -> str | None:
+        """What the expert thought before it."""
+        return self.demonstration.get("reasoning_content")
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ def conversation(row: Row, fields: Fields) -> Conversation:
         raise RowError(f"field {field}: no user turn before the last assistant turn")
     if not turns[last]["content"].strip() or turns[last].get("tool_calls"):
         raise RowError(f"field {field}: the last assistant turn is not plain text")
-    return Conversation(shape.name, tuple(turns[:last]), turns[last]["content"], frozenset(used))
+    return Conversation(shape.name, tuple(turns[:last]), turns[last], frozenset(used))
 
 
 def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
@@ -124,7 +135,8 @@ def _candidates(fields: Fields) -> Iterator[_Shape]:
 
 
 def _read_record(row: Row, columns: Mapping[str, str]) -> list[Turn]:
-    return [*_turns(row, columns["messages"])[:-1], {"role": "assistant", "content": text_of(row, "expert")}]
+    expert = {"role": "assistant", "content": text_of(row, "expert"), "reasoning_content": row.get("expert_reasoning")}
+    return [*_turns(row, columns["messages"])[:-1], read_turn(expert, "expert")]
 
 
 def _read_chat(row: Row, columns: Mapping[str, str]) -> list[Turn]:
@@ -229,6 +241,7 @@ def read_turn(turn: Any, where: str) -> Turn:
         raise RowError(f"field {where}: unknown role {one_line(spoken, 40)}")
     # Parquet fills absent keys of a turn with nulls.
     rest = {key: value for key, value in turn.items() if key not in names and value is not None}
+    rest |= _thought(rest, where)
     content = turn.get(names[1])
     if content is None and rest.get("tool_calls"):
         content = ""
@@ -237,6 +250,15 @@ def read_turn(turn: Any, where: str) -> Turn:
     if not isinstance(content, str):
         raise RowError(f"field {where}: {names[1]} must be text, not {described(content)}")
     return {"role": role, "content": content, **rest}
+
+
+def _thought(turn: Turn, where: str) -> Turn:
+    """What was thought before the turn, under the name that records give it."""
+    own = THOUGHT_NAMES[0]
+    if not isinstance(turn.get(own, ""), str):
+        raise RowError(f"field {where}.{own}: must be text, not {described(turn[own])}")
+    thoughts = [turn.pop(name) for name in THOUGHT_NAMES if isinstance(turn.get(name), str)]
+    return {own: thoughts[0]} if thoughts and thoughts[0].strip() else {}
 
 
 def _joined(parts: list[Any], where: str) -> str:

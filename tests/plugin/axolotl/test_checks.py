@@ -83,7 +83,6 @@ def test_wrong_options(block: dict[str, Any], message: str) -> None:
         ("train_on_inputs", True, "only the recorded response_token_ids are trained"),
         ("batch_flattening", True, "its collator drops the log-prob columns; use sample_packing"),
         ("processor_type", "AutoProcessor", "images are not supported"),
-        ("chat_template_kwargs", {"a": 1}, "the rows were rewritten with the chat template's defaults"),
     ],
 )
 def test_refused_options(name: str, value: Any, reason: str) -> None:

@@ -26,6 +26,22 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--tokenizer", help="Tokenizer, if it is not the model's own."),
     click.option("--chat-template", type=click.Path(path_type=Path), help="File with a Jinja chat template."),
     click.option(
+        "--chat-template-arg",
+        "template_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Argument of the chat template, e.g. enable_thinking=false; over the recipe's chat_template_kwargs. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--expert-thinking",
+        type=click.Choice(["none", "empty", "skip"]),
+        help="How a demonstration without a thought is written for a model that thinks. none: the answer alone, which "
+        "trains the model to answer at once. empty: an empty thought before it, as in the model's own mode without "
+        "thinking. skip: not at all, so such a row gets no expert tier and the model goes on thinking. "
+        "[default: empty where the template writes one or opens a thought in the prompt, else none]",
+    ),
+    click.option(
         "--engine",
         type=click.Choice(["auto", "transformers", "vllm", "openai"]),
         default="auto",
@@ -103,16 +119,18 @@ def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> 
     """
     share_processors(options["threads"])
     trained = None if recipe is None else read_recipe(recipe)
+    arguments = pairs_from(options["template_args"], "--chat-template-arg")
+    options["template_arguments"] = {**(trained.template_arguments if trained else {}), **arguments}
     template = None if chat_template is None else _template(chat_template)
     sequence_len = options["sequence_len"] or (trained.sequence_len if trained else None)
     return Policy(_spec(trained, template, options), _engine_settings(options), sequence_len)
 
 
 def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) -> ModelSpec:
-    device, dtype = options["device"], options["dtype"]
+    same = {name: options[name] for name in ("template_arguments", "expert_thinking", "device", "dtype")}
     model, revision, adapter, tokenizer = (options[name] for name in ("model", "revision", "adapter", "tokenizer"))
     if recipe is None:
-        return ModelSpec(model or BUILTIN, revision, adapter, tokenizer, template, device=device, dtype=dtype)
+        return ModelSpec(model or BUILTIN, revision, adapter, tokenizer, template, **same)
     flags = ("trust_remote_code", "load_in_4bit", "load_in_8bit")
     own_model = model is not None  # then what the recipe says of its model's files is not this one's
     return ModelSpec(
@@ -124,8 +142,7 @@ def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) 
         fallback_template=recipe.fallback_template,
         special_tokens={} if own_model else recipe.special_tokens,
         added_tokens=() if own_model else recipe.added_tokens,
-        device=device,
-        dtype=dtype,
+        **same,
         load_options={name: True for name in flags if getattr(recipe, name)},
     )
 

@@ -1,0 +1,115 @@
+"""A row's prompt as text and ids: the one function that drawing, scoring and training render with."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+# What a template that asks for today's date gets, so that a prompt is the same on every day. It is the date that
+# Llama's templates fall back to; where a template takes one as an argument (date_string), the argument wins.
+FIXED_DATE = datetime(2024, 7, 26)
+# Names under which templates look for a turn's thought; rows hold it under the first.
+THOUGHT_NAMES = ("reasoning_content", "reasoning", "thinking")
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+
+
+class RenderingError(ValueError):
+    """Why a template does not render a conversation, in one line."""
+
+
+def prompt_text(
+    tokenizer: Any,
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Any = None,
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+) -> str:
+    """The conversation with the header of the assistant's next turn.
+
+    Args:
+        tokenizer: a transformers tokenizer; its special tokens are the template's.
+        template: Jinja text.
+        messages: turns; a null member is as good as none, the arguments of a tool call are JSON text or an object.
+        tools: JSON text of a list of functions. Anything else is a column that means nothing to the template.
+        arguments: of the template, as ``chat_template_kwargs`` has them.
+
+    Raises:
+        RenderingError: the template refuses it.
+    """
+    return render(tokenizer, template, messages, tools, arguments, add_generation_prompt=True)
+
+
+def prompt_ids(
+    tokenizer: Any,
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Any = None,
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+) -> list[int]:
+    """The ids of :func:`prompt_text`."""
+    return text_ids(tokenizer, prompt_text(tokenizer, template, messages, tools, arguments))
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of text that holds its own special tokens: none are added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def render(
+    tokenizer: Any,
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Any,
+    arguments: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    """The conversation as the template writes it; arguments as of :func:`prompt_text`."""
+    from jinja2 import TemplateError
+
+    turns = [_turn(message, template) for message in messages]
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                turns,
+                chat_template=template,
+                tools=json.loads(tools) if isinstance(tools, str) else None,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **_own_variables(template, turns),
+                **{name: value for name, value in arguments.items() if value is not None},
+            )
+        )
+    except (TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError) as error:
+        # What a row puts into its turns reaches the template's own filters and arithmetic.
+        raise RenderingError(f"the chat template refuses this conversation: {error}") from error
+
+
+def _turn(message: Mapping[str, Any], template: str) -> dict[str, Any]:
+    """A turn as templates want it."""
+    turn = {name: value for name, value in message.items() if value is not None}
+    if (thought := turn.get(THOUGHT_NAMES[0])) is not None:
+        turn |= {name: thought for name in THOUGHT_NAMES if name in template}
+    if isinstance(turn.get("tool_calls"), list):
+        turn["tool_calls"] = [_call(call) for call in turn["tool_calls"]]
+    return turn
+
+
+def _call(call: Any) -> Any:
+    """A tool call with its arguments as an object: templates write them with ``tojson``."""
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
+    except (ValueError, RecursionError):
+        return call
+
+
+def _own_variables(template: str, turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the template is given beside the conversation, where it asks for it."""
+    own: dict[str, Any] = {}
+    if "strftime_now" in template:
+        own["strftime_now"] = FIXED_DATE.strftime
+    return own
