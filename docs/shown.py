@@ -232,11 +232,17 @@ def _escaped(text: str) -> str:
 # --- the record reference ---
 
 
-def fields(model: str) -> str:
-    """The fields of a pydantic model, named `module:Model`, as a list: name, type, default, meaning."""
+def fields(model: str, own: bool = False) -> str:
+    """The fields of a pydantic model, named `module:Model`, as a list: name, type, default, meaning.
+
+    ``own``: without those it inherits.
+    """
     module, _, name = model.partition(":")
     items = []
-    for field_name, field in getattr(_module(module), name).model_fields.items():
+    found = getattr(_module(module), name)
+    for field_name, field in found.model_fields.items():
+        if own and field_name not in found.__annotations__:
+            continue
         default = "" if field.is_required() else _default(field.get_default(call_default_factory=True))
         text = f"- `{field.alias or field_name}` ({_type(field.annotation)}{default}): "
         items.append(_filled(text + _escaped(field.description or ""), hanging="  "))

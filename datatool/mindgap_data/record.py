@@ -79,6 +79,20 @@ class PolicyIdentity(BaseModel):
     adapter_weights: str | None = Field(None, description="fingerprint of a local adapter's weights")
 
 
+class Round(PolicyIdentity):
+    """An earlier round of a row: whose policy_logprobs it had then, and what it came to."""
+
+    round: int = Field(ge=0, description="its number")
+    tier: Tier = Field(description="the tier of the response it ended with")
+    seed: int = Field(description="that run's seed")
+    attempts: Attempts = Field(description="draws by stage, as recorded then")
+    ratio: float | None = Field(
+        None,
+        description="exp(mean(log pi - behavior_logprobs)) of that response under the policy of the round after it; "
+        "null where that round did not score it",
+    )
+
+
 class Provenance(BaseModel):
     """Which distribution the log-probs are of, and how the row came to be."""
 
@@ -117,7 +131,14 @@ class Provenance(BaseModel):
     )
     behavior_prompt: Literal["plain", "guided"] | None = Field(None, description="the prompt the sampler saw")
     policy: PolicyIdentity | None = Field(
-        None, description="whose policy_logprobs these are, where `score` has refreshed them since"
+        None, description="whose policy_logprobs these are, where `score` or a later round has refreshed them since"
+    )
+    rounds: list[Round] | None = Field(None, description="the row's earlier rounds, oldest first; null in the first")
+    drawn_in: int | None = Field(
+        None,
+        ge=0,
+        description="the round that drew the response, where a later one kept it: model, adapter, sampling, verifier "
+        "and seed are that round's, and `policy` is this one's",
     )
     replaced_tier: Tier | None = Field(None, description="the tier of the response that `select` replaced")
 

@@ -163,7 +163,9 @@ class RowEncoder:
         return ids
 
     def _check_provenance(self, provenance: dict[str, Any], where: str) -> None:
-        run, model = self.run, provenance["model"]
+        # Whose policy_logprobs these are: a later round or `score` may have refreshed them.
+        policy = provenance.get("policy") or provenance
+        run, model = self.run, policy["model"]
         theirs, own = provenance.get("chat_template_kwargs") or {}, _without_nulls(dict(self.arguments))
         if theirs != own:
             raise UserError(
@@ -185,7 +187,7 @@ class RowEncoder:
                 f"{where}: the row was rewritten for model {model} and this run trains {run.model}; rewrite with this "
                 "model, or set mindgap.allow_other_model: true if the two are the same weights"
             )
-        adapter = provenance.get("adapter")
+        adapter = policy.get("adapter")
         if (adapter is None) != (run.adapter is None) or (adapter and not same_model(adapter, str(run.adapter))):
             raise UserError(
                 f"{where}: the row was rewritten with adapter {adapter} and this run starts from lora_model_dir: "

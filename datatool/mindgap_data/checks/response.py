@@ -55,8 +55,9 @@ def verdict_findings(verdict: Verdict, answer: str) -> list[RowFinding]:
 
 
 def _logprobs(record: Record) -> Iterator[RowFinding]:
-    if record.tier != "self" or record.provenance.behavior != "model" or record.behavior_logprobs is None:
-        return
+    provenance = record.provenance
+    if record.tier != "self" or provenance.behavior != "model" or provenance.policy or not record.behavior_logprobs:
+        return  # under a policy that has moved since, the two may well disagree
     k3 = float(kl_k3(np.subtract(record.policy_logprobs, record.behavior_logprobs)).mean())
     if k3 > SELF_KL:
         yield RowFinding("logprobs", f"behaviour and policy log-probs disagree: KL k3 is {k3:.3g} nats per token")

@@ -20,6 +20,7 @@ from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, Tier
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.job import RewriteJob, RewriteRequest, RewriteSummary
+from mindgap_data.rewrite.previous import KEEP_WITHIN, PreviousRound, read_previous
 from mindgap_data.rewrite.stages import Picker, RewriteOptions
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.sources import open_source
@@ -85,9 +86,19 @@ class ShardType(click.ParamType):
     "--round",
     "round_",
     type=click.IntRange(min=0),
-    default=0,
+    help="Recorded: 0 for the base model, n after the n-th retraining. [default: 0, or one after --previous]",
+)
+@click.option(
+    "--previous",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rewritten file of the round before: responses the policy still finds likely are kept, the rest drawn again.",
+)
+@click.option(
+    "--keep-within",
+    type=click.FloatRange(min=1),
+    default=KEEP_WITHIN,
     show_default=True,
-    help="Recorded: 0 for the base model, n after the n-th retraining.",
+    help="C: an earlier response is kept where exp(mean(log π - behaviour)) lies between 1/C and C (--previous).",
 )
 @click.option(
     "--shard",
@@ -111,7 +122,9 @@ def command(
     guided_template: Path | None,
     score_expert: bool,
     seed: int,
-    round_: int,
+    round_: int | None,
+    previous: Path | None,
+    keep_within: float,
     shard: Shard | None,
     limit: int | None,
     dry_run: bool,
@@ -133,17 +146,27 @@ def command(
     """
     if sampling.temperature == 0:
         raise UserError("--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1")
+    files = RunFiles.beside(output or _default_output(input))
+    rows = InputRows(open_source(input), reading.fields, reading.instruction, limit)
+    before = None if previous is None else _previous(previous, rows, files)
     request = RewriteRequest(
-        rows=InputRows(open_source(input), reading.fields, reading.instruction, limit),
+        rows=rows,
         policy=policy,
         sampling=sampling,
         verifier=verifier,
         options=RewriteOptions(
-            _stages(stages), samples, picker, GuidedPrompt.from_file(guided_template), score_expert, seed, round_
+            _stages(stages),
+            samples,
+            picker,
+            GuidedPrompt.from_file(guided_template),
+            score_expert,
+            seed,
+            _round(round_, before),
+            keep_within,
         ),
         shard=shard,
+        previous=before,
     )
-    files = RunFiles.beside(output or _default_output(input))
     if dry_run:
         show_preview(request, files)
         return
@@ -156,6 +179,20 @@ def command(
         result = execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
     _print_summary(job.figures(result), files)
     max_failed.check(result.failed, result.failed + result.written, files.failed)
+
+
+def _previous(path: Path, rows: InputRows, files: RunFiles) -> PreviousRound:
+    if path == files.output:
+        raise UserError(f"{path}: cannot be the output and --previous at once; choose another -o")
+    return read_previous(path, rows)
+
+
+def _round(given: int | None, previous: PreviousRound | None) -> int:
+    if previous is None:
+        return given or 0
+    if given is not None and given <= previous.round:
+        raise UserError(f"--round {given}: {previous.path} is of round {previous.round}; leave out --round")
+    return previous.round + 1 if given is None else given
 
 
 def _bias(summary: RewriteSummary) -> str:
@@ -223,5 +260,7 @@ def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
         console.print(
             f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False
         )
+    if summary.kept:
+        console.print(f"{summary.kept} responses of an earlier round kept", highlight=False)
     if summary.failed:
         console.print(f"{summary.failed} rows failed, with reasons: {files.failed}", highlight=False, soft_wrap=True)

@@ -48,7 +48,9 @@ def recorded_samples(path: Path, count: int, seed: int, tokenizer: ChatTokenizer
                 f"{path}:{line}: provenance.tokenizer is {record.provenance.tokenizer}, that of {tokenizer.name} is "
                 f"{tokenizer.fingerprint}; name the model the file was made with"
             )
-        drawn = record.tier == "self" and record.provenance.behavior == "model" and bool(record.behavior_logprobs)
+        # Where the policy has moved since it drew, only policy_logprobs are its own.
+        moved = record.provenance.policy is not None
+        drawn = record.tier == "self" and record.provenance.behavior == "model" and not moved
         stored = record.behavior_logprobs if drawn else record.policy_logprobs
         sample = StoredSample(
             tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]]),

@@ -11,6 +11,7 @@ from typing import Any
 from mindgap_data.engines import Engine, Sampling
 from mindgap_data.engines.open import Policy
 from mindgap_data.record import TIERS, Record
+from mindgap_data.rewrite.previous import PreviousRound
 from mindgap_data.rewrite.records import run_provenance
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
 from mindgap_data.rows.inputs import InputRows
@@ -37,6 +38,7 @@ class RewriteSummary:
     pass_rate: float | None
     stages: Mapping[str, Mapping[str, int]]
     near_copies: int
+    kept: int  # responses of an earlier round
     draws: int
     drawn_tokens: int
     scored_tokens: int
@@ -59,13 +61,18 @@ class RewriteTally:
     pass_rate_sum: float = 0.0
     pass_rate_rows: int = 0
     near_copies: int = 0
+    kept: int = 0
     saved_draws: int = 0
 
     def add(self, record: Record, samples: int) -> None:
         """Count one record of a run that draws at most ``samples`` a stage."""
         attempts = record.attempts
         self.tiers[record.tier] += 1
+        kept = record.provenance.drawn_in is not None
+        self.kept += kept
         for stage, counts in attempts.by_stage().items():
+            if kept and stage == record.tier:
+                continue  # drawn then, not now
             self.stages.setdefault(stage, Counter()).update(counts.model_dump(exclude_unset=True))
             if stage == record.tier and record.provenance.selection == "first":
                 self.saved_draws += samples - counts.sampled
@@ -85,6 +92,7 @@ class RewriteRequest:
     verifier: VerifierSettings
     options: RewriteOptions
     shard: Shard | None = None  # only these of the rows
+    previous: PreviousRound | None = None
 
     def plan(self, engine: Engine) -> Plan:
         """The plan of every row, once the engine is open."""
@@ -111,7 +119,9 @@ class RewriteJob:
 
     def __init__(self, request: RewriteRequest, engine: Engine) -> None:
         self.rows, self.verifier, self.shard = request.rows, request.verifier, request.shard
-        self.plan = request.plan(engine)
+        self.plan, self.previous = request.plan(engine), request.previous
+        if self.previous is not None:
+            self.previous.refuse_other_tokenizer(self.plan.tokenizer)
         self.tally = RewriteTally()
 
     @property
@@ -126,6 +136,8 @@ class RewriteJob:
             **self.plan.provenance.model_dump(exclude_unset=True),
             **self.rows.settings(),
             "shard": None if self.shard is None else str(self.shard),
+            "previous": None if self.previous is None else self.previous.fingerprint,
+            "keep_within": None if self.previous is None else self.plan.options.keep_within,
             "stages": list(self.plan.options.stages),
             "samples": self.plan.options.samples,
             "guided_template": sha256(self.plan.options.guided.template.encode()).hexdigest()[:16],
@@ -142,24 +154,28 @@ class RewriteJob:
     def tasks(self) -> Iterator[Task[Finished[Record] | FailedRow]]:
         """A task a row; an id that comes twice fails the second time."""
         seen = KeyIndex()
+        earlier = None if self.previous is None else self.previous.records()
         try:
             for raw in self.rows.read():
                 found = read_problem(raw, self.rows)
                 key = row_key(raw, found)
+                record = None if earlier is None else earlier.take(key)
                 if self.shard is not None and not self.shard.holds(key):
                     continue
                 if isinstance(found, Problem) and not seen.add(found.id, raw.line):
                     first = self.rows.source.label(seen.get(found.id) or 0)
                     reason = f"field id: {found.id!r} stands already at {first}"
                     found = FailedRow(raw.line, found.id, reason, raw.row)
-                yield self._task(raw.line, found)
+                yield self._task(raw.line, found, record)
         finally:
             seen.close()
 
-    def _task(self, line: int, found: Problem | FailedRow) -> Task[Finished[Record] | FailedRow]:
+    def _task(
+        self, line: int, found: Problem | FailedRow, earlier: Record | None
+    ) -> Task[Finished[Record] | FailedRow]:
         if isinstance(found, FailedRow):
             return Task(_failed(found))
-        steps = per_row(partial(rewrite_problem, found, self.plan), line, found.id, found.row)
+        steps = per_row(partial(rewrite_problem, found, self.plan, earlier), line, found.id, found.row)
         return Task(steps, found.answer, found.checked_row)
 
     def keep(self, attempt: Attempt) -> Attempt:
@@ -187,6 +203,7 @@ class RewriteJob:
             pass_rate=tally.pass_rate_sum / tally.pass_rate_rows if tally.pass_rate_rows else None,
             stages={stage: dict(counts) for stage, counts in tally.stages.items()},
             near_copies=tally.near_copies,
+            kept=tally.kept,
             draws=meter.draws,
             drawn_tokens=meter.drawn_tokens,
             scored_tokens=meter.scored_tokens,

@@ -61,6 +61,14 @@ def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Prove
     )
 
 
+def scored_by(provenance: Provenance) -> PolicyIdentity:
+    """Whose policy_logprobs a row has: of the policy that last scored it, else of the one that wrote it."""
+    if provenance.policy is not None:
+        return provenance.policy
+    own = provenance.model_dump(include=set(PolicyIdentity.model_fields), exclude_unset=True)
+    return PolicyIdentity.model_validate({"revision": None, "adapter": None, "dtype": None, **own})
+
+
 def build_record(
     problem: Problem, response: Response, tokenizer: ChatTokenizer, attempts: Attempts, provenance: Provenance
 ) -> Record:

@@ -10,6 +10,7 @@ from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import Attempts, Provenance, Record, StageCounts, Tier
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap
+from mindgap_data.rewrite.previous import KEEP_WITHIN, after_round, drift_ratio, is_kept, kept_provenance
 from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
@@ -33,6 +34,7 @@ class RewriteOptions:
     score_expert: bool  # also the expert's log-probs where another tier is chosen
     seed: int
     round: int = 0
+    keep_within: float = KEEP_WITHIN  # C: an earlier response is kept at a ratio in [1/C, C]
 
     @property
     def drawing(self) -> tuple[Stage, ...]:
@@ -52,8 +54,14 @@ class Plan:
     provenance: Provenance  # what is the same for every row
 
 
-def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
+def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None) -> Steps[Record]:
     """The whole way of one problem, as the scheduler runs it.
+
+    Args:
+        problem: the problem.
+        plan: what it needs to know of its run.
+        earlier: its record of the round before. Before a stage draws, the response that this stage gave then is
+            scored, and kept where the policy still finds it likely.
 
     Raises:
         RowError: it cannot be rewritten; the message says why.
@@ -64,19 +72,45 @@ def rewrite_problem(problem: Problem, plan: Plan) -> Steps[Record]:
         raise RowError(f"the prompt is {len(prompt)} tokens long, the context holds {plan.sequence_len}")
     counts: dict[Stage, StageCounts] = {}
     chosen: Response | None = None
+    ratio: float | None = None
+    kept = False
     for stage in plan.options.drawing:
+        if earlier is not None and earlier.tier == stage:
+            chosen, ratio = yield from _reconsider(problem, earlier, prompt, plan)
+            if kept := chosen is not None:
+                if (then := earlier.attempts.by_stage().get(stage)) is not None:
+                    counts[stage] = then
+                break
         chosen, counts[stage] = yield from _stage(problem, stage, prompt, plan)
         if chosen is not None:
             break
     if chosen is None:
         chosen = _expert(problem, prompt, demonstration, counts, plan)
     chosen, expert_logprobs = yield from _score(problem, chosen, prompt, demonstration, plan)
-    record = build_record(
-        problem, chosen, plan.tokenizer, _attempts(problem, chosen, counts), _provenance(problem, chosen, plan)
-    )
+    provenance = _provenance(problem, chosen, plan)
+    if earlier is not None:
+        own = kept_provenance(earlier.provenance, plan.provenance) if kept else provenance
+        provenance = after_round(own, earlier, ratio)
+    record = build_record(problem, chosen, plan.tokenizer, _attempts(problem, chosen, counts), provenance)
     if expert_logprobs is not None:
         record.expert_token_ids, record.expert_logprobs = list(demonstration), rounded(expert_logprobs)
     return record
+
+
+def _reconsider(
+    problem: Problem, earlier: Record, plain: tuple[int, ...], plan: Plan
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[Response | None, float | None]]:
+    """The earlier response where the policy still finds it likely, else None; and its ratio where it was scored."""
+    ids, behavior = tuple(earlier.response_token_ids), tuple(earlier.behavior_logprobs or ())
+    if len(plain) + len(ids) > plan.sequence_len:
+        return None, None
+    (outcome,) = yield [Score(f"{problem.id}/earlier/{earlier.tier}", plain, ids)]
+    if not isinstance(outcome, Scores):
+        return None, None
+    ratio = drift_ratio(outcome.logprobs, behavior)
+    if not is_kept(ratio, plan.options.keep_within):
+        return None, ratio
+    return Response(earlier.tier, plan.tokenizer.response_text(ids), ids, behavior, outcome.logprobs), ratio
 
 
 def _stage(
@@ -95,7 +129,9 @@ def _stage(
         return None, counts
     # The first correct draw of an i.i.d. sequence has the law of a uniform pick among the correct ones.
     at_once = 1 if plan.options.picker == "first" else plan.options.samples
-    draws = [draw(f"{problem.id}/{stage}/{n}", prompt, plan.options.seed, room) for n in range(plan.options.samples)]
+    # A later round draws anew, not with the random numbers of the one before.
+    key = f"{problem.id}/{stage}" if plan.options.round == 0 else f"{problem.id}/round {plan.options.round}/{stage}"
+    draws = [draw(f"{key}/{n}", prompt, plan.options.seed, room) for n in range(plan.options.samples)]
     correct: list[Attempt] = []
     for start in range(0, plan.options.samples, at_once):
         outcomes = yield Ask(draws[start : start + at_once], later=draws[start + at_once :])

@@ -195,6 +195,13 @@ def test_another_adapter(
         "make them the same, or set mindgap.allow_other_model: true"
     )
     assert len(encode(second_round, lora_model_dir="runs/round1")) == 1
+    # Drawn by the base model, kept and scored under the adapter, beside a row that the adapter drew itself.
+    policy = {"model": records[1]["provenance"]["model"], "revision": None, "adapter": "runs/round1"}
+    policy |= {"engine": "transformers", "dtype": "float32"}
+    past = {**policy, "adapter": None, "round": 0, "tier": "self", "seed": 0, "attempts": records[1]["attempts"]}
+    kept = of_provenance(records[1], round=1, drawn_in=0, policy=policy, rounds=[past])
+    assert len(encode([*second_round, kept], lora_model_dir="runs/round1")) == 2
+    assert refusal([kept]).startswith("row 1 (id q1): the row was rewritten with adapter runs/round1 and")
 
 
 def plain_row(text: str = "It is 5.") -> dict[str, Any]:
