@@ -5,8 +5,6 @@ python recipes/grid/run.py out.jsonl --base recipes/grid/base.yaml --bench math5
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import yaml
 from mindgap_data.errors import UserError
 from mindgap_data.evaluation.compare import compare, read_evaluation
 from mindgap_data.evaluation.folder import read_summary
+from mindgap_data.run.programs import run_program
 
 DATA = {
     "expert": "expert",
@@ -164,7 +163,8 @@ def select(rewritten: Path, folder: Path, names: Sequence[str], match_tokens: bo
         # All four together, so that rows and tokens match whichever cells are run first.
         tiers = [word for stages in DATA.values() for word in ("--tiers", stages)]
         extra = ["--match-tokens"] if match_tokens else []
-        run(["mindgap-data", "select", str(rewritten), "-o", str(folder), "--overwrite", *tiers, *extra])
+        command = ["mindgap-data", "select", str(rewritten), "-o", str(folder), "--overwrite", *tiers, *extra]
+        run_program(command, folder.with_name("select.log"))
         note.write_text(json.dumps(wanted))
     return files
 
@@ -186,7 +186,7 @@ def train(cell: Cell, recipe: dict[str, Any], launcher: str) -> None:
             )
         return
     cell.recipe.write_text(text, encoding="utf-8")
-    run(["axolotl", "train", str(cell.recipe), "--launcher", launcher], log=cell.folder / "train.log")
+    run_program(["axolotl", "train", str(cell.recipe), "--launcher", launcher], cell.folder / "train.log")
     cell.trained.write_text(json.dumps(wanted), encoding="utf-8")
 
 
@@ -198,7 +198,8 @@ def trained_policy(cell: Cell, base: dict[str, Any]) -> list[str]:
 
 def evaluate(policy: Sequence[str], benchmarks: Sequence[str], folder: Path, options: Sequence[str]) -> None:
     """Evaluate a policy; a finished evaluation is only checked for its settings."""
-    run(["mindgap-data", "evaluate", *benchmarks, *policy, "-o", str(folder), *options], log=folder.with_suffix(".log"))
+    command = ["mindgap-data", "evaluate", *benchmarks, *policy, "-o", str(folder), *options]
+    run_program(command, folder.with_suffix(".log"))
 
 
 def results(untrained: Path, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -275,34 +276,6 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def run(command: Sequence[str], log: Path | None = None) -> None:
-    """Run a program of this Python's environment, its output into ``log`` where given.
-
-    Raises:
-        UserError: it failed; says where its output is.
-    """
-    beside = Path(sys.executable).with_name(command[0])
-    program = str(beside) if beside.exists() else command[0]
-    try:
-        if log is None:
-            code = subprocess.run([program, *command[1:]]).returncode
-        else:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                code = subprocess.run([program, *command[1:]], stdout=file, stderr=subprocess.STDOUT).returncode
-    except FileNotFoundError as error:
-        raise UserError(f"{command[0]}: not installed; run: pip install 'mindgap[axolotl]'") from error
-    if code:
-        said = f"; the end of {log} says: {last_line(log)}" if log else ""
-        raise UserError(f"{' '.join(command[:2])} failed with exit code {code}{said}")
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "nothing"
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_trained_cell_is_kept_and_another_recipe_for_it_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands: list[list[str]] = []
-    monkeypatch.setattr(grid, "run", lambda command, log=None: commands.append(list(command)))
+    monkeypatch.setattr(grid, "run_program", lambda command, log: commands.append(list(command)))
     data = tmp_path / "all.jsonl"
     data.write_text("{}\n")
     cell = grid.Cell("all", "is", tmp_path / "all-is")
@@ -112,13 +112,6 @@ def test_a_trained_cell_is_kept_and_another_recipe_for_it_refused(
     with pytest.raises(UserError) as caught:
         grid.train(cell, recipe, "python")
     assert caught.value.message == message
-
-
-def test_a_failed_program_says_where_to_look(tmp_path: Path) -> None:
-    log = tmp_path / "train.log"
-    with pytest.raises(UserError) as caught:
-        grid.run(["python", "-c", "print('out of memory'); raise SystemExit(3)"], log=log)
-    assert caught.value.message == f"python -c failed with exit code 3; the end of {log} says: out of memory"
 
 
 def interval(estimate: float) -> dict[str, float]:

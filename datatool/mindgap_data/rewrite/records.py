@@ -66,7 +66,7 @@ def scored_by(provenance: Provenance) -> PolicyIdentity:
     if provenance.policy is not None:
         return provenance.policy
     own = provenance.model_dump(include=set(PolicyIdentity.model_fields), exclude_unset=True)
-    return PolicyIdentity.model_validate({"revision": None, "adapter": None, "dtype": None, **own})
+    return PolicyIdentity.model_validate(own)
 
 
 def build_record(

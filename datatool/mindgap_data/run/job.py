@@ -146,7 +146,7 @@ def execute(job: Job[T], engine: Engine, verifier: VerifierPool | None, options:
         SystemExit: 130, where the user or SIGTERM stopped it; the journal stays.
     """
     files = options.files
-    with _stoppable(files), _journal(job, options) as journal:
+    with stoppable(files.output), _journal(job, options) as journal:
         scheduler = Scheduler[Finished[T] | FailedRow](engine, verifier, journal, keep=job.keep)
         result = RunResult(scheduler.meter)
         began = time.monotonic()
@@ -216,12 +216,12 @@ def _journal(job: Job[T], options: RunOptions) -> Journal[Outcome]:
 
 
 @contextmanager
-def _stoppable(files: RunFiles) -> Iterator[None]:
+def stoppable(output: Path) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run in one line, and nothing is lost."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nStopped; nothing is lost. Run the same command again to continue {files.output}", file=sys.stderr)
+        print(f"\nStopped; nothing is lost. Run the same command again to continue {output}", file=sys.stderr)
         sys.exit(130)
