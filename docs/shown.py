@@ -285,7 +285,7 @@ def _default(value: Any) -> str:
 
 def _type(annotation: Any) -> str:
     """A type as a reader of JSON says it."""
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null"}
+    names = {str: "text", Path: "path", int: "integer", float: "number", bool: "true or false", type(None): "null"}
     if annotation in names:
         return names[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -294,7 +294,7 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{json.dumps(argument)}`" for argument in arguments)
     if origin is dict:
-        return f"{_type(arguments[1])} for each {_type(arguments[0])}" if arguments[1] is not Any else "object"
+        return f"{_type(arguments[1])} for each {_type(arguments[0])}" if arguments[1] in names else "object"
     if origin is list:
         return f"list of {_type(arguments[0])}s"
     return "object"

@@ -12,6 +12,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "rewrite": "Rewrite demonstrations onto the model's own policy: tiers and behaviour log-probs.",
         "score": "Add or refresh policy log-probs of a rewritten or a plain SFT file.",
         "merge": "Put the shards of a run together again.",
+        "rounds": "Rewrite, train and evaluate for several rounds, from one plan.",
         "select": "Cut training files for the ablation grid from one rewritten file.",
     },
     "See what it did": {
