@@ -36,7 +36,7 @@ class Letters:
     vocabulary = 0x110000
     fingerprint = template = "letters"
     arguments: ClassVar[dict[str, Any]] = {}
-    expert_thinking = None
+    expert_thinking = note = None
 
     def prompt_ids(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> tuple[int, ...]:
         """Character codes."""

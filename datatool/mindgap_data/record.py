@@ -164,6 +164,11 @@ class Record(BaseModel):
     )
     answer: str = Field(description="reference answer the response was checked against")
     expert: str = Field(description="the expert demonstration")
+    tools: str | list[Any] | None = Field(
+        None,
+        description="functions the model is offered, as JSON text; optional. A list is a column of an older file "
+        "that no prompt shows",
+    )
     expert_reasoning: str | None = Field(None, description="what the expert thought before it; optional")
     attempts: Attempts = Field(description="draws by stage")
     provenance: Provenance = Field(description="how the row came to be")
@@ -178,7 +183,7 @@ class Record(BaseModel):
         """The row as it is written: what was set, the input's other columns after the record's own fields."""
         row = self.model_dump(by_alias=True, exclude_unset=True)
         # Optional fields stand last, behind the columns that pass through.
-        optional = ("expert_reasoning", "expert_token_ids", "expert_logprobs")
+        optional = ("tools", "expert_reasoning", "expert_token_ids", "expert_logprobs")
         return row | {name: row.pop(name) for name in optional if name in row}
 
     @classmethod

@@ -1,6 +1,7 @@
 """A row's prompt as text and ids: the one function that drawing, scoring and training render with."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -11,11 +12,18 @@ from typing import Any
 FIXED_DATE = datetime(2024, 7, 26)
 # Names under which templates look for a turn's thought; rows hold it under the first.
 THOUGHT_NAMES = ("reasoning_content", "reasoning", "thinking")
+_PROBLEM = re.compile(r"\{[{%][^}]*\bproblem\b")
+_SYSTEM = re.compile(r"\{[{%][^}]*\bsystem\b")
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class RenderingError(ValueError):
     """Why a template does not render a conversation, in one line."""
+
+
+def shows_one_problem(template: str) -> bool:
+    """Whether it is a prompt template: it shows ``problem``, the user's turn, instead of ``messages``."""
+    return _PROBLEM.search(template) is not None and "messages" not in template
 
 
 def prompt_text(
@@ -112,4 +120,20 @@ def _own_variables(template: str, turns: Sequence[Mapping[str, Any]]) -> dict[st
     own: dict[str, Any] = {}
     if "strftime_now" in template:
         own["strftime_now"] = FIXED_DATE.strftime
+    if shows_one_problem(template):
+        own |= _problem(template, turns)
     return own
+
+
+def _problem(template: str, turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The variables of a prompt template.
+
+    Raises:
+        ValueError: it would not show the whole conversation.
+    """
+    *before, last = turns
+    systems = [turn["content"] for turn in before if turn["role"] in ("system", "developer")]
+    if last["role"] != "user" or len(systems) < len(before) or (systems and not _SYSTEM.search(template)):
+        what = "earlier turns" if len(systems) < len(before) else "a system turn"
+        raise ValueError(f"it shows one problem, and the conversation has {what}")
+    return {"problem": last["content"], "system": "\n\n".join(systems)}

@@ -16,7 +16,7 @@ class Characters:
     vocabulary = 0x110000
     fingerprint = template = "characters"
     arguments: ClassVar[dict[str, Any]] = {}
-    expert_thinking = None
+    expert_thinking = note = None
 
     def prompt_ids(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> tuple[int, ...]:
         return tuple(map(ord, "".join(f"{m['role']}: {m['content']}\n" for m in messages)))
@@ -26,6 +26,9 @@ class Characters:
 
     def demonstration_ids(self, text: str, thought: str | None = None) -> tuple[int, ...]:
         return self.response_ids(text)
+
+    def call_ids(self, messages: Sequence[dict[str, Any]], turn: dict[str, Any], tools: Any) -> tuple[int, ...]:
+        return self.response_ids(str(turn["tool_calls"]))
 
     def lacks_thought(self, text: str, thought: str | None) -> bool:
         return False

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"]
-SPECIAL += ["<bos>", "<eos>"]
+SPECIAL += ["<bos>", "<eos>", "<|eot_id|>"]
 
 # The prompt opens a thought, and earlier ones are dropped, as in distills of DeepSeek R1.
 OPENED = (

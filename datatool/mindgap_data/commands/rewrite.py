@@ -22,7 +22,7 @@ from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.job import RewriteJob, RewriteRequest, RewriteSummary
 from mindgap_data.rewrite.previous import KEEP_WITHIN, PreviousRound, read_previous
 from mindgap_data.rewrite.stages import Picker, RewriteOptions
-from mindgap_data.rows.inputs import InputRows
+from mindgap_data.rows.inputs import InputRows, Turns
 from mindgap_data.rows.sources import open_source
 from mindgap_data.run.job import RunFiles, RunOptions, execute
 from mindgap_data.run.shards import Shard
@@ -105,6 +105,14 @@ class ShardType(click.ParamType):
     type=ShardType(),
     help="Use only part I of N of the rows, by a hash of their ids; `mindgap-data merge` puts the parts together.",
 )
+@click.option(
+    "--turns",
+    type=click.Choice(["last", "all"]),
+    default="last",
+    show_default=True,
+    help="Which assistant turns of a conversation are rewritten: the last one, or all, each as a row of its own whose "
+    "history is the expert's.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first rows.")
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
 @max_failed_option
@@ -126,6 +134,7 @@ def command(
     previous: Path | None,
     keep_within: float,
     shard: Shard | None,
+    turns: Turns,
     limit: int | None,
     dry_run: bool,
     max_failed: Allowance,
@@ -147,7 +156,8 @@ def command(
     if sampling.temperature == 0:
         raise UserError("--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1")
     files = RunFiles.beside(output or _default_output(input))
-    rows = InputRows(open_source(input), reading.fields, reading.instruction, limit)
+    source, needs_answer = open_source(input), verifier.needs_answer
+    rows = InputRows(source, reading.fields, reading.instruction, limit, turns, needs_answer=needs_answer)
     before = None if previous is None else _previous(previous, rows, files)
     request = RewriteRequest(
         rows=rows,

@@ -59,7 +59,7 @@ def _show_prompts(console: Console, request: RewriteRequest, tokenizer: ChatToke
         if stage == "guided":
             messages = request.options.guided.messages(messages, problem.expert, problem.answer)
         console.print(Text(f"\nPrompt of the {stage} stage, {where}:", style="bold"))
-        console.print(Text(tokenizer.prompt_text(messages)))
+        console.print(Text(tokenizer.prompt_text(messages, problem.tools)))
     if "expert" in request.options.stages:
         console.print(Text(f"\nThe expert's response, {where}:", style="bold"))
         console.print(Text(problem.expert))
@@ -71,7 +71,8 @@ def _first_problem(request: RewriteRequest) -> tuple[str, Problem]:
     try:
         if raw.row is None:
             raise RowError(raw.error or "unreadable")
-        return where, to_problem(raw.row, request.rows.fields, request.rows.instruction)
+        rows = request.rows
+        return where, to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
     except RowError as error:
         raise UserError(f"{where}: {error}") from error
 

@@ -29,13 +29,13 @@ class Fault:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tokenizer", metavar="NAME_OR_PATH", help="Check ids, text and fingerprints with this tokenizer, too.")
 @click.option(
-    "--chat-template", type=click.Path(path_type=Path), help="Jinja file, where it is not the tokenizer's own."
+    "--chat-template", metavar="FILE|NAME", help="Jinja file or known name, where it is not the tokenizer's own."
 )
 @click.option(
     "--max-errors", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to name; all are counted."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(file: Path, tokenizer: str | None, chat_template: Path | None, max_errors: int, as_json: bool) -> None:
+def command(file: Path, tokenizer: str | None, chat_template: str | None, max_errors: int, as_json: bool) -> None:
     """Check every row of FILE: the record's schema, aligned ids and log-probs, no id twice.
 
     With --tokenizer also: the rows were made with this tokenizer and chat template, every id is in its
@@ -82,15 +82,17 @@ def _checked(file: Path, check: Callable[[dict[str, Any]], str | None]) -> Itera
             yield raw.line, str(raw.row.get("tier")), reason or check(raw.row)
 
 
-def _tokenizer_check(name: str | None, chat_template: Path | None) -> Callable[[dict[str, Any]], str | None]:
+def _tokenizer_check(name: str | None, chat_template: str | None) -> Callable[[dict[str, Any]], str | None]:
     """The check of a valid record against a tokenizer, or one that finds nothing when none is named."""
     if name is None:
         if chat_template is not None:
             raise UserError("--chat-template: name the tokenizer it belongs to with --tokenizer")
         return lambda row: None
     from mindgap_data.policy.models import ModelSpec, load_tokenizer
+    from mindgap_data.policy.templates import read_chat_template
 
-    chat = load_tokenizer(ModelSpec(model=name, chat_template=_template_text(chat_template)))
+    template = None if chat_template is None else read_chat_template(chat_template)
+    chat = load_tokenizer(ModelSpec(model=name, chat_template=template))
     vocabulary = len(chat.hf)
     return lambda row: _tokenizer_error(row, chat, vocabulary)
 
@@ -108,7 +110,7 @@ def _tokenizer_error(row: dict[str, Any], chat: ChatTokenizer, vocabulary: int) 
     if (reason := decoding_error(ids, last["content"], last.get("reasoning_content"), chat)) is not None:
         return f"field {reason}"
     try:
-        chat.prompt_text(row["messages"][:-1])
+        chat.prompt_text(row["messages"][:-1], row.get("tools"))
     except UserError as error:
         return f"field messages: {error.message}"
     return None
@@ -117,13 +119,6 @@ def _tokenizer_error(row: dict[str, Any], chat: ChatTokenizer, vocabulary: int) 
 def _under(chat: ChatTokenizer, arguments: dict[str, Any]) -> ChatTokenizer:
     """The tokenizer with the chat template's arguments that a row was made with."""
     return chat if arguments == chat.arguments else ChatTokenizer(chat.hf, chat.name, chat.end_ids, arguments)
-
-
-def _template_text(path: Path | None) -> str | None:
-    try:
-        return None if path is None else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the chat template cannot be read: {error}") from error
 
 
 def _print_text(file: Path, rows: int, wrong: int, tiers: Counter[str], faults: list[Fault]) -> None:

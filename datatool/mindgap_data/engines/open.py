@@ -47,6 +47,8 @@ def running_engine(policy: Policy, sampling: Sampling, *, seed: int = 0, quiet: 
     if not quiet:
         print(f"engine {name} ({why}), model {policy.spec.model}", file=sys.stderr)
     engine = open_engine(policy.spec, sampling, policy.settings, seed=seed)
+    if not quiet and engine.tokenizer.note:
+        print(engine.tokenizer.note, file=sys.stderr)
     try:
         yield engine
     finally:

@@ -108,7 +108,7 @@ def read_text_scores(folder: Path, texts: Iterable[GeneralText]) -> list[TextSco
 def own_draws(folder: Path, tokenizer: ChatTokenizer) -> Iterator[tuple[ScoredItem, Sequence[float]]]:
     """(ids to score, log-probs under the policy that drew them) of every draw of a finished evaluation."""
     for _, row in read_rows(evaluation_files(folder).output):
-        prompt = tokenizer.prompt_ids(row["messages"])
+        prompt = tokenizer.prompt_ids(row["messages"], row.get("tools"))
         for number, draw in enumerate(row["draws"]):
             if draw.get("token_ids"):
                 key = f"{row['benchmark']}/{row['id']}/{number}"

@@ -93,7 +93,7 @@ class EvaluationJob:
         return {"outcome": outcome.verdict, "tokens": outcome.tokens, "vote": vote, "text": outcome.text}
 
     def _evaluate(self, benchmark: str, line: int, problem: Problem) -> Steps[Finished[Evaluated]]:
-        prompt = self.engine.tokenizer.prompt_ids(problem.messages)
+        prompt = self.engine.tokenizer.prompt_ids(problem.messages, problem.tools)
         room = min(self.engine.sampling.max_tokens, self.engine.max_context - len(prompt))
         outcomes: Sequence[Outcome]
         if room < 1:
@@ -111,6 +111,7 @@ class EvaluationJob:
             "benchmark": benchmark,
             "id": problem.id,
             "messages": list(problem.messages),
+            **({} if problem.tools is None else {"tools": problem.tools}),
             "answer": problem.answer,
             "accuracy": result.accuracy,
             "draws": shown,

@@ -53,7 +53,7 @@ def recorded_samples(path: Path, count: int, seed: int, tokenizer: ChatTokenizer
         drawn = record.tier == "self" and record.provenance.behavior == "model" and not moved
         stored = record.behavior_logprobs if drawn else record.policy_logprobs
         sample = StoredSample(
-            tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]]),
+            tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]], record.tools),
             tuple(record.response_token_ids),
             tuple(stored or ()),
         )

@@ -50,7 +50,7 @@ def _same_tokenizer(path: Path, engine: Engine, records: Iterator[tuple[int, Rec
 def _score(path: Path, line: int, record: Record, engine: Engine) -> Steps[GapRow | str]:
     """The row under the engine's policy, or why not."""
     recorded = GapRow.of(line, record)
-    prompt = engine.tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]])
+    prompt = engine.tokenizer.prompt_ids([turn.model_dump() for turn in record.messages[:-1]], record.tools)
     wanted = [tuple(record.response_token_ids)]
     if recorded.tier != "expert":
         wanted.append(

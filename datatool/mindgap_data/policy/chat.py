@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 from mindgap_data.errors import UserError
-from mindgap_data.policy.thoughts import ExpertThinking, inline_thought, turn_format, with_thought
+from mindgap_data.policy.thoughts import ExpertThinking, after_prompt, inline_thought, turn_format, with_thought
 from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
-from mindgap_data.rendering import RenderingError, prompt_text, render, text_ids
+from mindgap_data.rendering import RenderingError, prompt_text, render, shows_one_problem, text_ids
 
 _PROBE = "mindgap probe"
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
@@ -30,7 +30,9 @@ class ChatTokenizer:
         Args:
             tokenizer: a transformers tokenizer.
             name: how the user named the model, for errors.
-            extra_end_ids: further stop ids, as generation_config.json lists them.
+            extra_end_ids: the ids that end the model's own draws, as generation_config.json lists them, the first
+                one first. Where the template's end is none of them, and not the tokenizer's either, demonstrations end
+                with the first: it is the one that is drawn.
             arguments: of the chat template (``chat_template_kwargs``).
             expert_thinking: how to write a demonstration without a thought where the template knows thoughts; by
                 default with an empty one where the template does so, or has opened it already.
@@ -44,11 +46,13 @@ class ChatTokenizer:
         self.arguments = arguments
         if not isinstance(tokenizer.chat_template, str) or not tokenizer.chat_template.strip():
             raise UserError(
-                f"{name}: the tokenizer has no chat template; pass one with --chat-template FILE, "
-                "or use the model's instruct version"
+                f"{name}: the tokenizer has no chat template; name one with --chat-template (a file, or chatml, "
+                "llama3, qwen_25, …), or give --prompt-template"
             )
-        self.end_id = self._turn_end()
-        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, *extra_end_ids)))
+        written = self._turn_end()
+        self.ends_disagree = bool(extra_end_ids) and written not in (*extra_end_ids, tokenizer.eos_token_id)
+        self.end_id = extra_end_ids[0] if self.ends_disagree else written
+        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, written, *extra_end_ids)))
         self._format = turn_format(tokenizer.chat_template, lambda turns, header: self._render(turns, header))
         self._without_thought = self._checked(expert_thinking)
 
@@ -66,6 +70,17 @@ class ChatTokenizer:
     def vocabulary(self) -> int:
         """Number of ids, added tokens included; every id is below it."""
         return len(self.hf)
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of the tokens that end a turn, in one line; None where template and model agree."""
+        if not self.ends_disagree:
+            return None
+        drawn, written = (f"{self.decode([end])!r} ({end})" for end in self.end_ids[:2])
+        return (
+            f"{self.name}: the chat template ends a turn with {written}, generation_config.json with {drawn}; both "
+            f"end a draw, which keeps its own, and demonstrations end with {drawn}, the one that is drawn"
+        )
 
     @property
     def expert_thinking(self) -> ExpertThinking | None:
@@ -91,6 +106,32 @@ class ChatTokenizer:
         """Ids of a demonstration as the response it would be: with its thought, or as ``expert_thinking`` says."""
         return self.response_ids(self._format.written(text, thought, self._without_thought))
 
+    def call_ids(self, messages: Sequence[Mapping[str, Any]], turn: Mapping[str, Any], tools: Any) -> tuple[int, ...]:
+        """Ids of a demonstration that calls tools: the calls as the template writes them, its thought as above.
+
+        Raises:
+            UserError: the template does not write them, or not after its prompt.
+        """
+        said = {name: value for name, value in turn.items() if name != "reasoning_content"}
+        try:
+            whole = self._render([*messages, said], header=False, tools=tools)
+        except RenderingError as error:
+            raise UserError(f"{self.name}: {error}") from error
+        rest = after_prompt(whole, self.prompt_text(messages, tools))
+        if rest is None or any(call["function"]["name"] not in rest for call in turn["tool_calls"]):
+            raise UserError(f"{self.name}: the chat template does not write the turn's tool calls after its prompt")
+        calls, end = self._cut(rest)
+        written = self._format.written_calls(calls, turn.get("reasoning_content"), self._without_thought)
+        return (*text_ids(self.hf, written), end)
+
+    def _cut(self, text: str) -> tuple[str, int]:
+        """A rendered turn without the token that ends it, and that token."""
+        for end in self.end_ids:
+            turn, mark, rest = text.rpartition(self.decode([end]))
+            if mark and not rest.strip():
+                return turn, end
+        return text, self.end_id
+
     def lacks_thought(self, text: str, thought: str | None) -> bool:
         """Whether a demonstration must be left out, since it has no thought where one is asked for."""
         return self.expert_thinking == "skip" and thought is None and inline_thought(text)[0] is None
@@ -112,18 +153,20 @@ class ChatTokenizer:
     def _split(self, ids: Sequence[int]) -> tuple[str | None, str | None]:
         return self._format.split(self.decode(ids[:-1] if ids and ids[-1] in self.end_ids else ids))
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], header: bool) -> str:
-        return render(self.hf, self.hf.chat_template, messages, None, self.arguments, add_generation_prompt=header)
+    def _render(self, messages: Sequence[Mapping[str, Any]], header: bool, tools: Any = None) -> str:
+        return render(self.hf, self.hf.chat_template, messages, tools, self.arguments, add_generation_prompt=header)
 
     def _turn_end(self) -> int:
         """The token the template writes after an assistant's text, else the tokenizer's end of sequence."""
-        conversation = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _PROBE}]
+        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _PROBE}]
         try:
-            tail = self._render(conversation, header=False).rpartition(_PROBE)[2]
+            # A prompt template shows no turn of the assistant's, so no end of one.
+            shown = "" if shows_one_problem(self.hf.chat_template) else self._render(turns, header=False)
         except RenderingError as error:
             raise UserError(f"{self.name}: {error}") from error
+        _, probe, tail = shown.rpartition(_PROBE)
         special = set(self.hf.all_special_ids) | set(self.hf.get_added_vocab().values())
-        for token in text_ids(self.hf, tail.lstrip()):
+        for token in text_ids(self.hf, tail.lstrip() if probe else ""):
             if token in special:
                 return token
             break

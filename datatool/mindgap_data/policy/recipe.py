@@ -1,6 +1,5 @@
 """What an Axolotl recipe says of the model it trains, so that this very model can rewrite its data."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from mindgap_data.errors import UserError, one_line
+from mindgap_data.policy.templates import installed_template
 
 # What Axolotl takes when the recipe is silent (axolotl.utils.schemas.config).
 _DEFAULT_SEQUENCE_LEN = 512
@@ -154,8 +154,8 @@ def _templates(document: _Document) -> tuple[str | None, str | None]:
         return _jinja(document, jinja), None
     if name.startswith(_FALLBACK):
         # The tokenizer most likely has its own, so a fallback that is not at hand is no error yet.
-        return None, _axolotl_template(name.removeprefix(_FALLBACK))
-    template = _axolotl_template(name)
+        return None, installed_template(name.removeprefix(_FALLBACK), ("axolotl",))
+    template = installed_template(name, ("axolotl",))
     if template is None:
         raise document.error("chat_template", _no_template(name))
     system = document.text("default_system_message")
@@ -180,18 +180,6 @@ def _jinja(document: _Document, jinja: Any) -> str:
         if "{" in jinja:
             return jinja
         raise document.error("chat_template_jinja", f"{one_line(repr(jinja), 40)} cannot be read") from error
-
-
-def _axolotl_template(name: str) -> str | None:
-    """Text of a template Axolotl ships; read from its folder, for importing Axolotl takes seconds."""
-    spec = find_spec("axolotl")
-    if spec is None or not re.fullmatch(r"\w+", name):
-        return None
-    for location in spec.submodule_search_locations or []:
-        file = Path(location) / "utils" / "chat_templates" / "templates" / f"{name}.jinja"
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
-    return None
 
 
 def _no_template(name: str) -> str:

@@ -67,13 +67,20 @@ class TurnFormat:
             return f"{self.thoughts.opens}{thought}{self.thoughts.closes}{text}"
         return (self.lead if without == "none" else self.thoughts.empty) + text
 
+    def written_calls(self, calls: str, thought: str | None, without: ExpertThinking) -> str:
+        """The same for tool calls, which stand in the place of the text and have no lead of a text."""
+        if self.thoughts is None or (thought is None and without == "none"):
+            return calls
+        before = self.thoughts.empty if thought is None else f"{self.thoughts.opens}{thought}{self.thoughts.closes}"
+        return before.removesuffix(self.lead) + calls
+
     def split(self, text: str) -> tuple[str | None, str | None]:
         """(thought, answer) of a response's text; no thought: None; a thought that is never closed has no answer."""
         if self.thoughts is not None:
             body = text if self.thoughts.opened else _after(text, self.thoughts.mark)
             if body is not None:
                 thought, closed, answer = body.partition(self.thoughts.end)
-                return thought.strip("\n"), answer.lstrip("\n") if closed else None
+                return thought.strip("\n"), answer.lstrip("\n").removeprefix(self.lead) if closed else None
         return None, text.removeprefix(self.lead)
 
 
@@ -92,8 +99,35 @@ def turn_format(template: str, render: Render) -> TurnFormat:
         closes = marks.closes
     opens = "" if opened else _between(thinking, prompt, _THOUGHT) or marks.opens
     usual = end in before
-    thoughts = Thoughts(opened, opens, closes, before if usual else opens + closes, usual, marks.opens.strip(), end)
-    return TurnFormat("" if usual or not before.strip() else before, thoughts)
+    lead = "" if usual or not before.strip() else before
+    empty = before if usual else opens + closes
+    thoughts = Thoughts(opened, opens, closes, empty, usual, marks.opens.strip(), end.removesuffix(lead))
+    return TurnFormat(lead, thoughts)
+
+
+def after_prompt(whole: str, prompt: str) -> str | None:
+    """What a rendering of a conversation says after its prompt and an empty thought; None where it has no such place.
+
+    A template may open a thought in the prompt and write the turn without it.
+    """
+    for start in (prompt, *(_unopened(prompt, marks) for marks in _FAMILIES)):
+        if start and whole.startswith(start):
+            return _without_empty(whole[len(start) :])
+    return None
+
+
+def _unopened(prompt: str, marks: _Marks) -> str:
+    """The prompt without an empty thought at its end."""
+    start, _, thought = prompt.rpartition(marks.opens.strip())
+    return "" if thought.replace(marks.closes.strip(), "").strip() else start
+
+
+def _without_empty(text: str) -> str:
+    for marks in _FAMILIES:
+        begun = text.lstrip().removeprefix(marks.opens.strip()).lstrip()
+        if begun.startswith(marks.closes.strip()):
+            return begun.removeprefix(marks.closes.strip()).lstrip("\n")
+    return text
 
 
 def inline_thought(text: str) -> tuple[str | None, str]:

@@ -227,7 +227,7 @@ def read_problem(raw: RawRow, rows: InputRows) -> Problem | FailedRow:
     if raw.row is None:
         return FailedRow(raw.line, None, raw.error or "unreadable", raw.text)
     try:
-        return to_problem(raw.row, rows.fields, rows.instruction)
+        return to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
     except RowError as error:
         return FailedRow(raw.line, None, str(error), raw.row)
 

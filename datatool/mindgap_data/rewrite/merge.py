@@ -76,7 +76,9 @@ def merge(source: Source, shards: Sequence[FinishedShard], files: RunFiles) -> M
     settings = shards[0].settings
     if source.fingerprint != settings["input"]:
         raise UserError(f"{source.name}: not the input of these shards: its content has changed, or it is another file")
-    rows = InputRows(source, Fields(**settings["fields"]), settings["instruction"], settings["limit"])
+    rows = InputRows(
+        source, Fields(**settings["fields"]), settings["instruction"], settings["limit"], settings.get("turns", "last")
+    )
     with ExitStack() as stack:
         output = stack.enter_context(RecordWriter(files.output))
         failed = stack.enter_context(JsonlWriter(files.failed))
@@ -122,7 +124,7 @@ class _ShardReader:
 
     def take(self, raw: RawRow, key: str) -> Record | dict[str, Any]:
         """What became of a row of the input."""
-        if self._failure is not None and self._failure["line"] == raw.line:
+        if self._failure is not None and self._failure["line"] == raw.line and self._failure["id"] in (None, key):
             failure, self._failure = self._failure, next(self._failed, None)
             return failure
         if self._record is not None and self._record["id"] == key:

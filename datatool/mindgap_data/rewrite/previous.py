@@ -150,7 +150,7 @@ def _problems(rows: InputRows) -> Iterator[Problem]:
         if raw.row is None:
             continue
         try:
-            yield to_problem(raw.row, rows.fields, rows.instruction)
+            yield to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
         except RowError:
             continue
 

@@ -1,7 +1,7 @@
 """The one builder of records: a problem, the response chosen for it, its draw counts and provenance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mindgap_data import __version__
 from mindgap_data.engines import Engine
@@ -86,9 +86,20 @@ def build_record(
             "attempts": attempts,
             "provenance": provenance,
             **problem.extra,
+            **({} if problem.tools is None else {"tools": problem.tools}),
             **({} if problem.thought is None else {"expert_reasoning": problem.thought}),
         }
     )
+
+
+def demonstrated(problem: Problem, tokenizer: ChatTokenizer) -> tuple[Problem, tuple[int, ...]]:
+    """The problem with its demonstration in the policy's own words for tool calls, and the demonstration's ids.
+
+    Raises:
+        RowError, UserError: as of :func:`expert_ids`.
+    """
+    ids = expert_ids(problem, tokenizer)
+    return (problem if problem.calling is None else replace(problem, expert=tokenizer.turn(ids)["content"])), ids
 
 
 def expert_ids(problem: Problem, tokenizer: ChatTokenizer) -> tuple[int, ...]:
@@ -98,6 +109,8 @@ def expert_ids(problem: Problem, tokenizer: ChatTokenizer) -> tuple[int, ...]:
         RowError: the row's own are not the demonstration's under this tokenizer.
     """
     if problem.expert_token_ids is None:
+        if problem.calling is not None:
+            return tokenizer.call_ids(problem.messages, problem.calling, problem.tools)
         return tokenizer.demonstration_ids(problem.expert, problem.thought)
     ids = tuple(problem.expert_token_ids)
     fault = vocabulary_error(ids, tokenizer.vocabulary) or decoding_error(

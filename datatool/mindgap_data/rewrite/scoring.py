@@ -9,7 +9,7 @@ from typing import Any
 from mindgap_data.engines import Failure, Score, Scores
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record, vocabulary_error
-from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
+from mindgap_data.rewrite.records import Response, build_record, demonstrated, rounded
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.problem import to_demonstration
@@ -94,7 +94,7 @@ class ScoreJob:
                 raise RowError(f"provenance.{name} is {theirs}, this model's is {own}: other ids or prompts")
         if (beyond := vocabulary_error(record.response_token_ids, tokenizer.vocabulary)) is not None:
             raise RowError(beyond)
-        prompt = tokenizer.prompt_ids(row["messages"][:-1])
+        prompt = tokenizer.prompt_ids(row["messages"][:-1], record.tools)
         requests = [Score(f"{line}/policy_logprobs", prompt, tuple(record.response_token_ids))]
         if expert := self.score_expert or record.expert_logprobs is not None:
             record.expert_token_ids = list(
@@ -115,8 +115,9 @@ class ScoreJob:
         problem = to_demonstration(row, self.rows.fields)
         if self.tokenizer.lacks_thought(problem.expert, problem.thought):
             raise RowError("the demonstration has no thought (--expert-thinking skip)")
-        ids = expert_ids(problem, self.tokenizer)
-        (outcome,) = yield [Score(f"{line}/policy_logprobs", self.tokenizer.prompt_ids(problem.messages), ids)]
+        problem, ids = demonstrated(problem, self.tokenizer)
+        prompt = self.tokenizer.prompt_ids(problem.messages, problem.tools)
+        (outcome,) = yield [Score(f"{line}/policy_logprobs", prompt, ids)]
         logged = None if problem.expert_logprobs is None else tuple(problem.expert_logprobs)
         text = self.tokenizer.response_text(ids)
         response = Response("expert", text, ids, logged, _logprobs(outcome))

@@ -11,7 +11,7 @@ from mindgap_data.record import Attempts, Provenance, Record, StageCounts, Tier
 from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap
 from mindgap_data.rewrite.previous import KEEP_WITHIN, after_round, drift_ratio, is_kept, kept_provenance
-from mindgap_data.rewrite.records import Response, build_record, expert_ids, rounded
+from mindgap_data.rewrite.records import Response, build_record, demonstrated, rounded
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.outcomes import Attempt, Outcome
@@ -66,8 +66,8 @@ def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None)
     Raises:
         RowError: it cannot be rewritten; the message says why.
     """
-    prompt = plan.tokenizer.prompt_ids(problem.messages)
-    demonstration = expert_ids(problem, plan.tokenizer)
+    prompt = plan.tokenizer.prompt_ids(problem.messages, problem.tools)
+    problem, demonstration = demonstrated(problem, plan.tokenizer)
     if len(prompt) >= plan.sequence_len:
         raise RowError(f"the prompt is {len(prompt)} tokens long, the context holds {plan.sequence_len}")
     counts: dict[Stage, StageCounts] = {}
@@ -121,7 +121,7 @@ def _stage(
     prompt = plain
     if stage == "guided":
         prompt = plan.tokenizer.prompt_ids(
-            plan.options.guided.messages(problem.messages, problem.expert, problem.answer)
+            plan.options.guided.messages(problem.messages, problem.expert, problem.answer), problem.tools
         )
     # The response is trained on behind the plain prompt, and drawn behind the stage's own.
     room = min(plan.sampling.max_tokens, plan.sequence_len - len(plain), plan.max_context - len(prompt))

@@ -1,13 +1,16 @@
 """Which rows of a source a command takes, and how they are read."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from mindgap_data.rows.jsonl import RawRow
-from mindgap_data.rows.shapes import Fields
+from mindgap_data.rows.shapes import Fields, targets
 from mindgap_data.rows.sources import Source
+from mindgap_data.rows.values import Row, RowError
+
+Turns = Literal["last", "all"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,20 @@ class InputRows:
     fields: Fields
     instruction: str | None = None
     limit: int | None = None
+    turns: Turns = "last"  # which assistant turns of a row are demonstrations
+    needs_answer: bool = True  # whether a row without a reference answer is refused
 
     def read(self) -> Iterator[RawRow]:
-        """The rows to take."""
-        return islice(self.source.rows(), self.limit)
+        """The rows to take, once for every turn that is a demonstration."""
+        for raw in islice(self.source.rows(), self.limit):
+            count = 0 if self.turns == "last" or raw.row is None else _targets(raw.row, self.fields)
+            # A row without such a turn is taken as it is: whoever reads it says what is wrong with it.
+            yield from [replace(raw, turn=turn) for turn in range(1, count + 1)] or [raw]
 
     def total(self) -> int | None:
         """How many they are, where that is known."""
+        if self.turns == "all":
+            return None
         count = self.source.count()
         return count if self.limit is None else self.limit if count is None else min(count, self.limit)
 
@@ -35,4 +45,12 @@ class InputRows:
             "fields": asdict(self.fields),
             "instruction": self.instruction,
             "limit": self.limit,
+            **({} if self.turns == "last" else {"turns": self.turns}),
         }
+
+
+def _targets(row: Row, fields: Fields) -> int:
+    try:
+        return targets(row, fields)
+    except RowError:
+        return 0

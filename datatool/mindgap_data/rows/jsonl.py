@@ -39,6 +39,7 @@ class RawRow:
     error: str | None = None
     # The line as it stands, where it could not be read; bytes that are not UTF-8 as lone surrogates.
     text: str | None = field(default=None, compare=False)
+    turn: int | None = None  # which assistant turn is the demonstration, from 1; None: the last
 
 
 def loads(text: str | bytes) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mindgap_data.record import Record, content_id
 from mindgap_data.rows.shapes import Conversation, Fields, Turn, conversation, read_turn
+from mindgap_data.rows.tools import calls_text, read_tools, tagged_calls
 from mindgap_data.rows.values import Row, RowError, columns_found, scalar_text
 
 # Columns taken for the reference answer, in this order, when no --answer-field is given.
@@ -28,6 +29,8 @@ class Problem:
     expert_token_ids: list[int] | None = None  # the ids they are of
     verifier: str | None = None  # the verifier this row asks for
     thought: str | None = None  # what the expert thought before the demonstration
+    tools: str | None = None  # functions the model is offered, JSON text
+    calling: Turn | None = None  # the demonstration as a turn, where it calls tools
 
     @property
     def checked_row(self) -> dict[str, Any]:
@@ -35,18 +38,28 @@ class Problem:
         return {**self.row, "verifier": self.verifier} if self.verifier else self.row
 
 
-def to_problem(row: Row, fields: Fields, instruction: str | None = None) -> Problem:
+def to_problem(
+    row: Row, fields: Fields, instruction: str | None = None, *, turn: int | None = None, needs_answer: bool = True
+) -> Problem:
     """The problem a row states.
 
-    ``instruction`` is added to the last user turn after an empty line, unless the turn ends with it
+    The instruction is added to the last user turn after an empty line, unless the turn ends with it
     already (a file rewritten for the next round). The id of a row that brings none is a hash of its
-    prompt without the instruction and its answer.
+    prompt without the instruction and its answer. A demonstration that calls tools is its own reference, and
+    ``tool_call`` checks it.
+
+    Args:
+        row: as read.
+        fields: what the user says of the columns.
+        instruction: text added to the problem.
+        turn: which assistant turn is the demonstration, see ``conversation``; its number becomes part of the id.
+        needs_answer: whether a row without a reference answer is refused; else its answer is empty.
 
     Raises:
         RowError: the row cannot be used; one line that names the field.
     """
-    talk = conversation(row, fields)
-    return _problem(row, fields, talk, _reference(row, talk, fields), instruction)
+    talk = conversation(row, fields, turn)
+    return _problem(row, fields, talk, _reference(row, talk, fields, needs_answer), instruction, turn)
 
 
 def to_demonstration(row: Row, fields: Fields) -> Problem:
@@ -57,54 +70,76 @@ def to_demonstration(row: Row, fields: Fields) -> Problem:
     """
     talk = conversation(row, fields)
     try:
-        answer = _reference(row, talk, fields)
+        answer = _reference(row, talk, fields, needs_answer=False)
     except RowError:
         answer = ""
-    return _problem(row, fields, talk, answer, None)
+    return _problem(row, fields, talk, answer, None, None)
 
 
-def _problem(row: Row, fields: Fields, talk: Conversation, answer: str, instruction: str | None) -> Problem:
+def _problem(
+    row: Row, fields: Fields, talk: Conversation, answer: str, instruction: str | None, turn: int | None
+) -> Problem:
+    expert = "\n".join(part for part in (talk.expert, tagged_calls(talk.calls)) if part)
     for field, text in (
         ("prompt", "".join(turn["content"] + turn.get("reasoning_content", "") for turn in talk.prompt)),
-        ("expert", talk.expert + (talk.thought or "")),
+        ("expert", expert + (talk.thought or "")),
     ):
         _check_unicode(field, text)
     _check_unicode("answer", answer)
     own = row_id(row, fields)
     _check_unicode("id", own or "")
-    key = own or content_id(list(talk.prompt), answer or talk.expert)
+    if own is not None and turn is not None:
+        own = f"{own}/{turn}"
+    key = own or content_id(list(talk.prompt), answer or expert)
     ids, logprobs = _logged(row, talk)
-    verifier = row.get("verifier")
+    tools, verifier, extra = read_tools(row), _verifier(row, talk), _extra(row, talk, key, answer)
+    if verifier is not None:
+        extra["verifier"] = verifier
     return Problem(
         id=key,
         messages=_instruct(talk.prompt, instruction) if instruction else talk.prompt,
-        expert=talk.expert,
+        expert=expert,
         answer=answer,
         row=dict(row),
-        extra=_extra(row, talk, key, answer),
+        extra=extra,
         expert_logprobs=logprobs,
         expert_token_ids=ids,
-        verifier=verifier if isinstance(verifier, str) and verifier else None,
+        verifier=verifier,
         thought=talk.thought,
+        tools=tools,
+        calling=talk.demonstration if talk.calls else None,
     )
 
 
-def _reference(row: Row, talk: Conversation, fields: Fields) -> str:
-    """The reference answer: from a field, else from the demonstration's \\boxed{} or ####."""
+def _verifier(row: Row, talk: Conversation) -> str | None:
+    """The verifier a row asks for."""
+    named = row.get("verifier")
+    return named if isinstance(named, str) and named else "tool_call" if talk.calls else None
+
+
+def _reference(row: Row, talk: Conversation, fields: Fields, needs_answer: bool) -> str:
+    """The reference answer: the tool calls; else from a field, else from the demonstration's \\boxed{} or ####.
+
+    The fields are the last turn's; an earlier one has only what it says itself.
+    """
     from mindgap_data.verify.answers import reference_answer
 
-    if fields.answer:
+    if talk.calls:
+        return calls_text(talk.calls)
+    if fields.answer and talk.is_last:
         if fields.answer not in row:
             raise RowError(f"field {fields.answer}: not in the row (--answer-field); {columns_found(row)}")
         named = scalar_text(fields.answer, row[fields.answer])
         return reference_answer(named) or named
     for column in ANSWER_COLUMNS:
-        if column not in talk.columns or talk.format == "mindgap":
+        if talk.is_last and (column not in talk.columns or talk.format == "mindgap"):
             value = row.get(column)
             if value is not None and value != "":
                 return scalar_text(column, value)
     if found := reference_answer(talk.expert):
         return found
+    if not needs_answer:
+        return ""
     raise RowError(
         "no reference answer: no \\boxed{} and no #### in the demonstration; "
         "name the column that holds it with --answer-field"
@@ -159,11 +194,13 @@ def _extra(row: Row, talk: Conversation, key: str, answer: str) -> dict[str, Any
     unless the record says the very same: nothing is lost and nothing is there twice. The fields of a record
     that is rewritten again are replaced.
     """
-    kept = ("role", "content", "reasoning_content")
+    kept = ("role", "content", "reasoning_content", "tool_calls")
     turns = [*talk.prompt, {name: value for name, value in talk.demonstration.items() if name in kept}]
-    same = {"id": key, "expert": talk.expert, "answer": answer}
+    same = {"id": key, "expert": talk.expert, "answer": answer, "tools": row.get("tools")}
     extra: dict[str, Any] = {}
     for name, value in row.items():
+        if name in talk.columns and not talk.is_last:
+            continue  # the problem of a later turn has it all
         if name not in RECORD_FIELDS and name not in talk.columns:
             extra[name] = value
         elif talk.format != "mindgap" and not (

@@ -8,6 +8,7 @@ from typing import Any
 
 from mindgap_data.errors import one_line
 from mindgap_data.rendering import THOUGHT_NAMES
+from mindgap_data.rows.tools import read_calls
 from mindgap_data.rows.values import Row, RowError, described, scalar_text, text_of
 
 Turn = dict[str, Any]
@@ -22,6 +23,7 @@ _ROLES = {
     "chatgpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "function_call": "assistant",
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
@@ -46,8 +48,9 @@ class Conversation:
     """A row's prompt and the assistant turn that ends it."""
 
     format: str
-    prompt: tuple[Turn, ...]  # everything before the last assistant turn
-    demonstration: Turn  # that turn
+    prompt: tuple[Turn, ...]  # everything before the target
+    demonstration: Turn  # the target: an assistant turn, as a rule the last
+    is_last: bool  # whether no later assistant turn could be the target
     columns: frozenset[str]  # the columns they were read from
 
     @property
@@ -60,6 +63,11 @@ class Conversation:
         """What the expert thought before it."""
         return self.demonstration.get("reasoning_content")
 
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The tools it calls: OpenAI's objects, their arguments as JSON text."""
+        return self.demonstration.get("tool_calls") or []
+
 
 @dataclass(frozen=True)
 class _Shape:
@@ -71,12 +79,51 @@ class _Shape:
     optional: tuple[str, ...] = ()  # read where present
 
 
-def conversation(row: Row, fields: Fields) -> Conversation:
+def conversation(row: Row, fields: Fields, turn: int | None = None) -> Conversation:
     """The prompt and the demonstration of a row, no reference answer asked for.
+
+    Args:
+        row: as read.
+        fields: what the user says of the columns.
+        turn: which of the row's :func:`targets` is the demonstration, from 1; None is the last assistant turn.
 
     Raises:
         RowError: unrecognised columns, or a turn that cannot be used.
     """
+    shape, field, turns, used = _read(row, fields)
+    found = [i for i, one in enumerate(turns) if one["role"] == "assistant"] if turn is None else _usable(turns)
+    if not found:
+        raise RowError(f"field {field}: no assistant turn to rewrite")
+    at = found[-1 if turn is None else turn - 1]
+    if not any(one["role"] == "user" for one in turns[:at]):
+        raise RowError(f"field {field}: no user turn before the last assistant turn")
+    if not _is_usable(turns[at]):
+        raise RowError(f"field {field}: the last assistant turn has neither text nor tool calls")
+    return Conversation(shape.name, tuple(turns[:at]), turns[at], at == found[-1], used)
+
+
+def targets(row: Row, fields: Fields) -> int:
+    """How many assistant turns of a row can be demonstrations.
+
+    Raises:
+        RowError: as of :func:`conversation`.
+    """
+    shape, _, turns, _ = _read(row, fields)
+    return 1 if shape.name == "mindgap" else len(_usable(turns))
+
+
+def _usable(turns: list[Turn]) -> list[int]:
+    """Where the assistant turns stand that say something to a user."""
+    first = next((i for i, one in enumerate(turns) if one["role"] == "user"), len(turns))
+    return [i for i, one in enumerate(turns) if i > first and one["role"] == "assistant" and _is_usable(one)]
+
+
+def _is_usable(turn: Turn) -> bool:
+    return bool(turn["content"].strip() or turn.get("tool_calls"))
+
+
+def _read(row: Row, fields: Fields) -> tuple["_Shape", str, list[Turn], frozenset[str]]:
+    """(shape, column that the prompt is in, all turns, columns that were read) of a row."""
     shape, columns = _recognise(row, fields)
     turns = shape.read(row, columns)
     used = {*columns.values(), *(name for name in shape.optional if name in row)}
@@ -84,15 +131,7 @@ def conversation(row: Row, fields: Fields) -> Conversation:
     if system and row.get(system) not in (None, "") and turns[0]["role"] not in ("system", "developer"):
         turns = [{"role": "system", "content": text_of(row, system)}, *turns]
         used.add(system)
-    field = columns.get("messages") or columns["prompt"]
-    last = next((i for i in reversed(range(len(turns))) if turns[i]["role"] == "assistant"), None)
-    if last is None:
-        raise RowError(f"field {field}: no assistant turn to rewrite")
-    if not any(turn["role"] == "user" for turn in turns[:last]):
-        raise RowError(f"field {field}: no user turn before the last assistant turn")
-    if not turns[last]["content"].strip() or turns[last].get("tool_calls"):
-        raise RowError(f"field {field}: the last assistant turn is not plain text")
-    return Conversation(shape.name, tuple(turns[:last]), turns[last], frozenset(used))
+    return shape, columns.get("messages") or columns["prompt"], turns, frozenset(used)
 
 
 def _recognise(row: Row, fields: Fields) -> tuple[_Shape, Mapping[str, str]]:
@@ -243,8 +282,10 @@ def read_turn(turn: Any, where: str) -> Turn:
     rest = {key: value for key, value in turn.items() if key not in names and value is not None}
     rest |= _thought(rest, where)
     content = turn.get(names[1])
-    if content is None and rest.get("tool_calls"):
-        content = ""
+    if isinstance(spoken, str) and spoken.lower() == "function_call":
+        content, rest["tool_calls"] = "", content
+    if calls := rest.pop("tool_calls", None):
+        rest["tool_calls"], content = read_calls(calls, f"{where}.tool_calls"), "" if content is None else content
     if isinstance(content, list):
         content = _joined(content, where)
     if not isinstance(content, str):

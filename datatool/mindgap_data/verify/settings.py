@@ -24,6 +24,11 @@ class VerifierSettings:
         """For provenance: "checked" or "judged"."""
         return verifier_kind(load_verifier(self.name, self.options))
 
+    @property
+    def needs_answer(self) -> bool:
+        """Whether it compares with a reference answer."""
+        return bool(getattr(load_verifier(self.name, self.options), "needs_answer", True))
+
     def pool(self) -> "VerifierPool":
         """The processes that run it."""
         from mindgap_data.verify.pool import VerifierPool

@@ -115,8 +115,8 @@ def test_no_chat_template(template):
     with pytest.raises(UserError) as error:
         chat(template)
     assert error.value.message == (
-        "tiny: the tokenizer has no chat template; pass one with --chat-template FILE, "
-        "or use the model's instruct version"
+        "tiny: the tokenizer has no chat template; name one with --chat-template (a file, or chatml, "
+        "llama3, qwen_25, …), or give --prompt-template"
     )
 
 
@@ -136,3 +136,44 @@ def test_a_template_with_a_syntax_error():
     with pytest.raises(UserError) as error:
         chat("{% for message in messages %}")
     assert error.value.message.startswith("tiny: the chat template refuses this conversation: ")
+
+
+PROMPT = "{% if system %}{{ system }}\n{% endif %}Question: {{ problem }}\nAnswer:"
+
+
+def test_a_prompt_template_shows_the_problem_and_ends_with_the_tokenizers_end():
+    made = chat(PROMPT)
+    assert made.prompt_text(TALK) == "Question: Hi <b>é</b>\nAnswer:"
+    assert made.prompt_text([{"role": "system", "content": "Be brief."}, *TALK]).startswith("Be brief.\nQuestion: ")
+    assert made.hf.convert_ids_to_tokens(made.end_id) == "<|end|>"
+    assert made.decode(made.demonstration_ids("It is 4.")) == "It is 4.<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("turns", "what"),
+    [
+        ([*TALK, {"role": "assistant", "content": "a"}, *TALK], "earlier turns"),
+        ([{"role": "system", "content": "s"}, *TALK], "a system turn"),
+    ],
+)
+def test_a_prompt_template_refuses_what_it_would_not_show(turns, what):
+    with pytest.raises(UserError) as error:
+        chat("Q: {{ problem }}").prompt_text(turns)
+    assert error.value.message == (
+        f"tiny: the chat template refuses this conversation: it shows one problem, and the conversation has {what}"
+    )
+
+
+def test_where_template_and_model_disagree_the_end_that_is_drawn_is_trained():
+    made = ChatTokenizer(tokenizer(CHATML, eos="<|end|>"), "tiny", (261,))
+    drawn, written = made.hf.convert_ids_to_tokens(261), "<|im_end|>"
+    assert made.end_ids == (261, made.hf.convert_tokens_to_ids(written))
+    assert made.demonstration_ids("4")[-1] == 261
+    assert made.note == (
+        f"tiny: the chat template ends a turn with '{written}' ({made.end_ids[1]}), generation_config.json with "
+        f"'{drawn}' (261); both end a draw, which keeps its own, and demonstrations end with '{drawn}' (261), the one "
+        "that is drawn"
+    )
+    assert chat(CHATML).note is None
+    # A recipe that names the template's end as the tokenizer's has settled it.
+    assert chat(CHATML, eos="<|im_end|>", extra=(3,)).note is None

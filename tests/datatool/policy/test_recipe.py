@@ -7,6 +7,7 @@ import pytest
 
 from mindgap_data.errors import UserError
 from mindgap_data.policy import recipe as recipe_module
+from mindgap_data.policy import templates as templates_module
 from mindgap_data.policy.recipe import Recipe, read_recipe
 
 
@@ -85,7 +86,8 @@ def test_named_templates_are_axolotls(write, name):
 
 
 def test_a_named_template_without_axolotl(write, monkeypatch):
-    monkeypatch.setattr(recipe_module, "find_spec", lambda name: None)
+    for module in (recipe_module, templates_module):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(UserError) as error:
         read_recipe(write("base_model: m\nchat_template: chatml\n"))
     assert error.value.message == (

@@ -129,3 +129,35 @@ def test_real_templates_that_hide_earlier_thoughts_do_so_in_prompts():
     ]
     assert "OLD" not in chat("qwen3").prompt_text(talk)
     assert "OLD" not in chat(CHANNELS).prompt_text(talk)
+
+
+CALLING = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"type": "function", "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'}}],
+}
+TOOL = '[{"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}]'
+READABLE = ["qwen_25", "qwen3", "qwen3_5", "exaone4", "llama3_2_vision", "mistral_v3_tekken"]
+
+
+@pytest.mark.parametrize("template", READABLE)
+def test_a_call_is_written_as_the_template_writes_it_and_verified(template):
+    from mindgap_data.verify import Verdict
+    from mindgap_data.verify.tool_call import ToolCallVerifier
+
+    made = chat(template)
+    call = {**CALLING, "tool_calls": [{**CALLING["tool_calls"][0], "id": "abcdefghi"}]}
+    ids = made.call_ids(TALK, call, TOOL)
+    assert ids[-1] == made.end_id
+    assert made.turn(ids)["content"].count("add") == 1
+    answer = '[{"name": "add", "arguments": {"b": 2, "a": 2}}]'
+    assert ToolCallVerifier()(made.response_text(ids), answer, {}) is Verdict.CORRECT
+    if made.expert_thinking is not None:
+        assert made.turn(made.call_ids(TALK, {**call, "reasoning_content": "hm"}, TOOL))["reasoning_content"] == "hm"
+
+
+@pytest.mark.parametrize("template", ["chatml", "gemma3"])
+def test_a_template_without_calls_fails_the_row(template):
+    with pytest.raises(UserError) as error:
+        chat(template).call_ids(TALK, CALLING, TOOL)
+    assert error.value.message == "tiny: the chat template does not write the turn's tool calls after its prompt"

@@ -92,3 +92,36 @@ def test_skip_gives_an_expert_without_a_thought_no_tier() -> None:
     assert str(error.value) == "no correct response, and the expert's has no thought (--expert-thinking skip)"
     assert rewritten(ROW, OPENED, None, "skip").tier == "expert"
     assert rewritten(PLAIN, OPENED, "a\n</think>\n\n42", "skip").tier == "self"
+
+
+TALKING = {
+    "messages": [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {"a": 2, "b": 2}}]},
+    ],
+    "tools": [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}],
+}
+# Qwen's notation.
+CALLS = (
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}{% endfor %}<|im_end|>{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls %}"
+    "<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_demonstration_that_calls_tools_is_trained_as_the_template_writes_it() -> None:
+    record = rewritten(TALKING, CALLS, None)
+    written = '<tool_call>\n{"name": "add", "arguments": {"a": 2, "b": 2}}\n</tool_call>'
+    assert (record.tier, last(record)["content"], record.expert) == ("expert", written, written)
+    assert record.answer == '[{"name": "add", "arguments": {"a": 2, "b": 2}}]'
+    assert isinstance(record.tools, str)
+    row = record.as_row()
+    assert (row["verifier"], "input.messages" in row, "input.tools" in row) == ("tool_call", False, False)
+    again = to_problem(row, Fields())
+    assert (again.expert, again.tools, again.answer, again.verifier) == (
+        written,
+        record.tools,
+        record.answer,
+        "tool_call",
+    )

@@ -245,11 +245,15 @@ UNUSABLE = [
     ),
     ({"messages": [user("x")]}, NONE, "field messages: no assistant turn to rewrite"),
     ({"messages": [assistant("x")]}, NONE, "field messages: no user turn before the last assistant turn"),
-    ({"messages": [user("x"), assistant(" ")]}, NONE, "field messages: the last assistant turn is not plain text"),
+    (
+        {"messages": [user("x"), assistant(" ")]},
+        NONE,
+        "field messages: the last assistant turn has neither text nor tool calls",
+    ),
     (
         {"messages": [user("x"), {"role": "assistant", "content": None, "tool_calls": [{}]}]},
         NONE,
-        "field messages: the last assistant turn is not plain text",
+        "field messages[1].tool_calls: must be calls, each with a name and arguments, not list [{}]",
     ),
     ({"question": "a\ud800", "answer": BOXED}, NONE, "field prompt: half of a surrogate pair at character 1, not text"),
     (

@@ -24,11 +24,31 @@ SYSTEM = {"role": "system", "content": "Be  brief.\n"}
 ASKED = {"role": "user", "content": "\n2 + 2 <b>é</b>?  "}
 TOLD = {"role": "assistant", "content": "Four \\boxed{4}", "reasoning_content": "2 and 2\n\nmake 4"}
 AGAIN = {"role": "user", "content": "And 3?", "name": "Bo"}
+FUNCTION = {"name": "add", "arguments": {"b": 2, "a": [1.0, "x", {"z": True, "y": "é"}]}}
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "abcdefghi", "type": "function", "function": FUNCTION}],
+}
+SCHEMA = {"type": "object", "properties": {"b": {"type": "integer", "default": None}, "a": {"type": "array"}}}
+TOOLS = [
+    {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "sub", "description": "Takes.", "parameters": {"type": "object"}}},
+]
+OTHER_TOOLS = [
+    {"type": "function", "function": {"name": "sub", "parameters": {"properties": {"b": {"type": "number"}}}}}
+]
 TALKS = [
     [ASKED],
     [SYSTEM, ASKED],
     [ASKED, TOLD, AGAIN],
     [ASKED, {"role": "assistant", "content": "<think>\nold\n</think>\n\nFour"}, AGAIN],
+    [ASKED, CALL, {"role": "tool", "content": "4", "tool_call_id": "abcdefghi"}],
+    [
+        ASKED,
+        {**CALL, "tool_calls": [{**CALL["tool_calls"][0], "function": {"name": "sub", "arguments": {"c": None}}}]},
+        AGAIN,
+    ],
 ]
 ARGUMENTS = [{}, {"enable_thinking": True}, {"enable_thinking": False, "persona": "Bo"}]
 
@@ -36,11 +56,13 @@ ARGUMENTS = [{}, {"enable_thinking": True}, {"enable_thinking": False, "persona"
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """(prompt as a run renders it, the row as it reaches the plugin): through the reader, the record and Arrow."""
-    problems = [to_problem({"messages": [*talk, TOLD]}, Fields()) for talk in TALKS]
+    offered = [None, None, None, None, TOOLS, OTHER_TOOLS]
+    given = zip(TALKS, offered, strict=True)
+    problems = [to_problem({"messages": [*talk, TOLD], "tools": tools}, Fields()) for talk, tools in given]
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     written = [record_of(problem) for problem in problems]
     dataset = load_dataset("json", data_files=str(write_rows(path, written)), split="train", cache_dir=str(path.parent))
-    return [(list(problem.messages), row) for problem, row in zip(problems, dataset, strict=True)]
+    return list(zip(TALKS, offered, problems, dataset, strict=True))
 
 
 def record_of(problem: Any) -> dict[str, Any]:
@@ -53,6 +75,7 @@ def record_of(problem: Any) -> dict[str, Any]:
         "policy_logprobs": [-1.0],
         "answer": problem.answer,
         "expert": problem.expert,
+        **({"tools": problem.tools} if problem.tools else {}),
         "attempts": {"pass_rate": None},
         "provenance": {
             "tool_version": "0", "model": "tiny", "engine": "transformers", "tokenizer": "", "chat_template": "",
@@ -83,7 +106,7 @@ def test_training_sees_the_prompt_that_was_drawn_from(
     tokenizer = bytes_tokenizer(None)
     encoder = load(tokenizer, DictDefault(recipe), DictDefault(recipe["datasets"][0])).encoder
     rendered = 0
-    for prompt, row in rows:
+    for talk, tools, problem, row in rows:
         row = deepcopy(row)
         row["provenance"] |= {
             "tokenizer": drawing.fingerprint,
@@ -91,7 +114,7 @@ def test_training_sees_the_prompt_that_was_drawn_from(
             "chat_template_kwargs": dict(drawing.arguments),
         }
         try:
-            drawn = drawing.prompt_ids(prompt)
+            drawn = drawing.prompt_ids(problem.messages, problem.tools)
         except UserError:
             with pytest.raises(UserError, match="the chat template refuses this conversation"):
                 encoder(row, 0)
@@ -100,11 +123,17 @@ def test_training_sees_the_prompt_that_was_drawn_from(
         assert trained["input_ids"] == [*drawn, 1]
         assert trained["labels"] == [-100] * len(drawn) + [1]
         if "strftime_now" not in TEMPLATES[name]:
-            # transformers' own rendering of the same conversation.
+            # transformers' own rendering of the conversation as the user has it, its calls and tools as objects.
+            as_given = [{**turn, **({"thinking": t} if (t := turn.get("reasoning_content")) else {})} for turn in talk]
             again = tokenizer.apply_chat_template(
-                prompt, chat_template=TEMPLATES[name], tokenize=False, add_generation_prompt=True, **arguments
+                as_given,
+                chat_template=TEMPLATES[name],
+                tools=tools,
+                tokenize=False,
+                add_generation_prompt=True,
+                **arguments,
             )
-            assert drawing.prompt_text(prompt) == again
+            assert drawing.prompt_text(problem.messages, problem.tools) == again
         rendered += 1
     assert rendered
 
@@ -114,8 +143,7 @@ def test_the_date_in_a_prompt_is_the_same_every_day(rows: list[Any]) -> None:
 
 
 def test_other_arguments_of_the_template_are_refused(rows: list[Any]) -> None:
-    (_, row) = rows[0]
-    row = deepcopy(row)
+    row = deepcopy(rows[0][3])
     drawing = ChatTokenizer(bytes_tokenizer(OWN["asking"]), "tiny", (), {"persona": "Bo"})
     row["provenance"] |= {
         "tokenizer": drawing.fingerprint,

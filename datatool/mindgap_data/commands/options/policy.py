@@ -12,6 +12,7 @@ from mindgap_data.engines.open import EngineSettings, Policy
 from mindgap_data.errors import UserError
 from mindgap_data.policy.models import BUILTIN, ModelSpec
 from mindgap_data.policy.recipe import Recipe, read_recipe
+from mindgap_data.policy.templates import read_chat_template, read_prompt_template
 from mindgap_data.policy.threads import share_processors
 
 _OPTIONS: list[Callable[[Any], Any]] = [
@@ -24,7 +25,24 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--revision", help="Hub revision of the model."),
     click.option("--adapter", help="LoRA adapter on top of the model: folder or hub name."),
     click.option("--tokenizer", help="Tokenizer, if it is not the model's own."),
-    click.option("--chat-template", type=click.Path(path_type=Path), help="File with a Jinja chat template."),
+    click.option(
+        "--chat-template",
+        metavar="FILE|NAME",
+        help="Jinja chat template: a file, or the name of one that Axolotl or vLLM brings, such as qwen_25 or chatml.",
+    ),
+    click.option(
+        "--prompt-template",
+        metavar="FILE|TEXT",
+        help="For a base model instead of a chat template: Jinja with {{ problem }}, such as "
+        "'Question: {{ problem }}\\nAnswer:'. Training needs the same text as chat_template_jinja.",
+    ),
+    click.option(
+        "--stop",
+        "stops",
+        multiple=True,
+        metavar="TOKEN",
+        help="A further token that ends a response, such as '<|endoftext|>'. Repeatable.",
+    ),
     click.option(
         "--chat-template-arg",
         "template_args",
@@ -111,7 +129,7 @@ def policy_options(function: F) -> F:
     return option_group("Policy and engine", "policy", _policy, _OPTIONS)(function)
 
 
-def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> Policy:
+def _policy(recipe: Path | None, chat_template: str | None, prompt_template: str | None, **options: Any) -> Policy:
     """The policy the options name, a recipe's values under their own.
 
     Raises:
@@ -121,13 +139,19 @@ def _policy(recipe: Path | None, chat_template: Path | None, **options: Any) -> 
     trained = None if recipe is None else read_recipe(recipe)
     arguments = pairs_from(options["template_args"], "--chat-template-arg")
     options["template_arguments"] = {**(trained.template_arguments if trained else {}), **arguments}
-    template = None if chat_template is None else _template(chat_template)
+    template = _template(chat_template, prompt_template)
     sequence_len = options["sequence_len"] or (trained.sequence_len if trained else None)
     return Policy(_spec(trained, template, options), _engine_settings(options), sequence_len)
 
 
+def _template(chat: str | None, prompt: str | None) -> str | None:
+    if chat and prompt:
+        raise UserError("--prompt-template takes the place of --chat-template; give one of them")
+    return read_chat_template(chat) if chat else read_prompt_template(prompt) if prompt else None
+
+
 def _spec(recipe: Recipe | None, template: str | None, options: dict[str, Any]) -> ModelSpec:
-    same = {name: options[name] for name in ("template_arguments", "expert_thinking", "device", "dtype")}
+    same = {name: options[name] for name in ("template_arguments", "expert_thinking", "stops", "device", "dtype")}
     model, revision, adapter, tokenizer = (options[name] for name in ("model", "revision", "adapter", "tokenizer"))
     if recipe is None:
         return ModelSpec(model or BUILTIN, revision, adapter, tokenizer, template, **same)
@@ -158,12 +182,3 @@ def _engine_settings(options: dict[str, Any]) -> EngineSettings:
         timeout=options["request_timeout"],
         engine_args=pairs_from(options["engine_args"], "--engine-arg"),
     )
-
-
-def _template(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the chat template cannot be read: {error}") from error
