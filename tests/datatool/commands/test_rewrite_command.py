@@ -301,8 +301,8 @@ def test_a_model_without_a_chat_template_is_one_line(problems: Path, tmp_path: P
     result = invoke(*arguments(problems, folder, tmp_path / "out.jsonl"))
     assert (result.exit_code, result.stderr) == (
         2,
-        f"Error: {folder}: the tokenizer has no chat template; pass one with --chat-template FILE, "
-        "or use the model's instruct version\n",
+        f"Error: {folder}: the tokenizer has no chat template; name one with --chat-template (a file, or chatml, "
+        "llama3, qwen_25, …), or give --prompt-template\n",
     )
 
 
