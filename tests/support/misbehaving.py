@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -23,13 +23,23 @@ def completion(tokens: list[str], logprob: float = -0.5, finish: str = "length",
     return 200, {"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]}
 
 
+def llama_completion(ids: list[int], text: str, logprob: float = -0.5, finish: str = "length") -> Answer:
+    """The same as llama.cpp writes it: ``content``, an object a token."""
+    content = [{"id": token, "token": "", "bytes": [], "logprob": logprob} for token in ids]
+    for entry in content:
+        entry["top_logprobs"] = [{**entry}]
+    status, body = completion([], finish=finish)
+    body["choices"][0] |= {"text": text, "logprobs": {"content": content}}
+    return status, body
+
+
 @contextmanager
-def serving(answer: Callable[[dict[str, Any]], Answer]) -> Iterator[str]:
-    """Serve ``answer(body)`` on 127.0.0.1; yields the base URL."""
+def serving(answer: Callable[[dict[str, Any]], Answer], listed: Any = None) -> Iterator[str]:
+    """Serve ``answer(body)``, and ``listed`` as the list of models, on 127.0.0.1; yields the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(404, {"message": "no list here"})
+            self._send(*((404, {"message": "no list here"}) if listed is None else (200, listed)))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -42,7 +52,8 @@ def serving(answer: Callable[[dict[str, Any]], Answer]) -> Iterator[str]:
             self.send_header("Content-Type", "text/html" if is_text else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
+                self.wfile.write(data)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Check files": {
         "validate": "Check a file against the record's schema and alignment rules.",
         "verify": "Run a verifier over any file of responses.",
+        "probe": "Show what an OpenAI-compatible server can and cannot give.",
     },
 }
 

@@ -22,7 +22,7 @@ class EngineSettings:
     max_context: int | None = None  # prompt + response, tokens; None: the model's own
     base_url: str | None = None  # openai: the server
     api_key: str | None = None
-    concurrency: int = 32  # openai: requests in flight
+    concurrency: int | None = None  # openai: most requests in flight; None: as many as make the server faster
     timeout: float = 600.0  # openai: seconds a request
     engine_args: Mapping[str, Any] = field(default_factory=dict)  # passed to the engine as they are
 

@@ -110,9 +110,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--concurrency",
         type=click.IntRange(min=1),
-        default=32,
-        show_default=True,
-        help="Requests in flight (openai).",
+        help="Most requests in flight (openai). [default: as many as make the server faster]",
     ),
     click.option(
         "--request-timeout",

@@ -3,16 +3,20 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from mindgap_data.engines.server.answers import Choice, read_choice
+from mindgap_data.engines.server.window import Window
 from mindgap_data.errors import UserError, one_line
 
 _CONNECT_SECONDS = 10.0
 _PROBE_RETRIES = 1  # a server that is not there should say so at once
+
+OVERLOADED = (429, 503)  # HTTP statuses of a server that takes no more for now
 
 T = TypeVar("T")
 
@@ -27,25 +31,11 @@ class RequestRefusedError(Exception):
     """The server rejects this one request (HTTP 400, 413 or 422); the message is its own, in one line."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a server returned for one prompt, as far as it is well formed."""
-
-    text: str
-    finish: str | None
-    tokens: tuple[str, ...]  # empty when it gave no log-probs
-    logprobs: tuple[float | None, ...]  # as many; None for the first token of an echoed prompt
-    top: tuple[float | None, ...]  # log-prob of the most likely token at each position, where given
-    token_ids: tuple[int, ...] | None  # where the server gives them
-    prompt_logprobs: Sequence[Any] | None  # vLLM: one dict of id -> log-prob a prompt token, the first None
-    prompt_tokens: int | None  # how many it counted in the prompt
-
-
 class Server:
     """A client of ``POST <base_url>/completions`` with the retries and time-outs of the openai package."""
 
     def __init__(
-        self, base_url: str, model: str, *, api_key: str | None, concurrency: int, timeout: float, retries: int
+        self, base_url: str, model: str, *, api_key: str | None, concurrency: int | None, timeout: float, retries: int
     ) -> None:
         """Prepare a client; nothing is sent yet."""
         import openai
@@ -54,13 +44,15 @@ class Server:
         self.model = model
         self._timeout = timeout
         self._retries = retries
-        self._slots = asyncio.Semaphore(concurrency)
+        self.window = Window(concurrency, timeout)
+        self._flying = 0
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url,
             # Left out, the package would send the user's OPENAI_API_KEY to whatever server this is.
             api_key=api_key or key_for(self.base_url) or "none",
             timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             max_retries=retries,
+            http_client=_watched_client(self._refused_for_now),
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mindgap-openai", daemon=True)
@@ -111,13 +103,16 @@ class Server:
         except (openai.APIError, ValueError, TypeError, AttributeError):
             return []  # the list is a courtesy; completions will tell
 
+    def _refused_for_now(self) -> None:
+        self.window.strained(self._flying)
+
     async def _complete(self, body: Mapping[str, Any], retries: int) -> Choice:
         import openai
 
         client = self._client.with_options(max_retries=retries)
+        self._flying += 1
         try:
-            async with self._slots:
-                answer = await client.completions.create(model=self.model, prompt=body["prompt"], extra_body={**body})
+            return await self._answer(client, body)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             raise RequestRefusedError(_server_message(error)) from error
         except openai.APIStatusError as error:
@@ -126,13 +121,32 @@ class Server:
             raise self._fault(error) from error
         except (openai.APIError, ValueError) as error:
             raise self._fault(error) from error
-        choice = _choice(answer)
-        if choice is None:
-            raise UserError(
-                f"{self.base_url} answers /completions with something else than a completion; is it an "
-                "OpenAI-compatible server, and does --base-url end in /v1?"
-            )
-        return choice
+        finally:
+            self._flying -= 1
+
+    async def _answer(self, client: Any, body: Mapping[str, Any]) -> Choice:
+        """The server's answer; refused for now, it is asked again while more requests are out than the window holds."""
+        import openai
+
+        first = time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                answer = await client.completions.create(model=self.model, prompt=body["prompt"], extra_body={**body})
+            except openai.APIStatusError as error:
+                waits = client.max_retries > 0 and time.monotonic() - first < self._timeout
+                if error.status_code in OVERLOADED and waits and self._flying > self.window.size:
+                    continue
+                raise
+            choice = read_choice(answer)
+            if choice is None:
+                raise UserError(
+                    f"{self.base_url} answers /completions with something else than a completion; is it an "
+                    "OpenAI-compatible server, and does --base-url end in /v1?"
+                )
+            now = time.monotonic()
+            self.window.answered(now, now - began, min(len(choice.logprobs), body["max_tokens"]))
+            return choice
 
     def _fault(self, error: Exception) -> UserError:
         """The user's line for a server that fails."""
@@ -162,6 +176,25 @@ class Server:
         )
 
 
+def _watched_client(strained: Callable[[], None]) -> Any:
+    """openai's HTTP client; ``strained`` is called for every attempt that is refused for now or times out."""
+    import httpx
+    import openai
+
+    class Watched(openai.DefaultAsyncHttpxClient):
+        async def send(self, request: Any, **options: Any) -> Any:
+            try:
+                response = await super().send(request, **options)
+            except (httpx.ReadTimeout, httpx.WriteTimeout):
+                strained()
+                raise
+            if response.status_code in OVERLOADED:
+                strained()
+            return response
+
+    return Watched()
+
+
 def _server_message(error: Any) -> str:
     body = error.body
     if isinstance(body, dict):
@@ -169,42 +202,3 @@ def _server_message(error: Any) -> str:
         if isinstance(message, str):
             return one_line(message)
     return one_line(error)
-
-
-def _choice(answer: Any) -> Choice | None:
-    """The one choice of a completion, or None when it is not shaped like one."""
-    try:
-        choice = answer.choices[0]
-        extra = choice.model_extra or {}
-        given = choice.logprobs
-        tokens = tuple(given.tokens or ()) if given else ()
-        logprobs = tuple(given.token_logprobs or ()) if given else ()
-        tops = tuple(given.top_logprobs or ()) if given else ()
-        if not isinstance(choice.text, str) or len(tokens) != len(logprobs):
-            return None
-        if not all(isinstance(token, str) for token in tokens):
-            return None
-        return Choice(
-            text=choice.text,
-            finish=choice.finish_reason,
-            tokens=tokens,
-            logprobs=tuple(None if value is None else float(value) for value in logprobs),
-            top=tuple(max(map(float, top.values())) if top else None for top in tops),
-            token_ids=_ids(extra.get("token_ids")) or _ids_by_name(tokens),
-            prompt_logprobs=extra.get("prompt_logprobs"),
-            prompt_tokens=getattr(answer.usage, "prompt_tokens", None),
-        )
-    except (AttributeError, IndexError, TypeError, ValueError):
-        return None
-
-
-def _ids(given: Any) -> tuple[int, ...] | None:
-    return tuple(map(int, given)) if isinstance(given, list) and given else None
-
-
-def _ids_by_name(tokens: Sequence[str]) -> tuple[int, ...] | None:
-    """Ids of tokens written as ``token_id:123``."""
-    parts = [token.partition("token_id:") for token in tokens]
-    if not parts or any(before or not number.isdecimal() for before, _, number in parts):
-        return None
-    return tuple(int(number) for _, _, number in parts)

@@ -6,7 +6,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
-from mindgap_data.engines.server.client import Choice, RequestRefusedError, Server
+from mindgap_data.engines.server.answers import Choice
+from mindgap_data.engines.server.client import RequestRefusedError, Server
 from mindgap_data.engines.server.probe import Abilities, probe, score_body, score_logprobs
 from mindgap_data.engines.server.token_recovery import TokenRecovery
 from mindgap_data.errors import UserError
@@ -18,6 +19,8 @@ _OURS = (
     "prompt_logprobs", "seed", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "stop", "stop_token_ids", "ignore_eos", "logit_bias", "allowed_token_ids", "bad_words",
     "structured_outputs", "response_format", "thinking_token_budget", "repetition_detection",
+    "samplers", "repeat_penalty", "repeat_last_n", "post_sampling_probs", "n_probs", "grammar", "json_schema",
+    "typical_p", "top_n_sigma", "xtc_probability", "dry_multiplier", "mirostat", "dynatemp_range", "n_predict",
 )  # fmt: skip
 
 
@@ -40,7 +43,7 @@ class OpenAIEngine(Engine):
         sampling: Sampling,
         max_context: int | None,
         api_key: str | None,
-        concurrency: int = 32,
+        concurrency: int | None = None,
         timeout: float = 600,
         retries: int = 5,
         engine_args: Mapping[str, Any],
@@ -54,7 +57,7 @@ class OpenAIEngine(Engine):
             sampling: of every draw; all of it is sent with each.
             max_context: prompt + response, tokens; None takes the server's word.
             api_key: sent to the server.
-            concurrency: requests in flight.
+            concurrency: most requests in flight; None: as many as make the server faster.
             timeout: seconds a request may take.
             retries: of a request the server failed (HTTP 5xx, 429, broken connection), with growing pauses.
             engine_args: ``model``, and further fields for the body of every request.
@@ -64,8 +67,6 @@ class OpenAIEngine(Engine):
         """
         self.tokenizer = tokenizer
         self.sampling = sampling
-        self.slots = concurrency
-        self.capacity = 2 * concurrency
         extra = dict(engine_args)
         served = str(extra.pop("model", model))
         for field in extra:
@@ -75,12 +76,14 @@ class OpenAIEngine(Engine):
             base_url, served, api_key=api_key, concurrency=concurrency, timeout=timeout, retries=retries
         )
         self._recovery = TokenRecovery(tokenizer)
+        self._special = {*tokenizer.hf.all_special_ids, *tokenizer.hf.get_added_vocab().values()}
         try:
             self._abilities: Abilities = probe(self._server, tokenizer, self._recovery, sampling, max_context, extra)
         except BaseException:
             self._server.close()
             raise
         self.max_context = self._abilities.max_context
+        self._follow_window()
         self._flying: dict[Future[Choice], Request] = {}
         self._failed: list[tuple[Request, Result]] = []
 
@@ -127,6 +130,7 @@ class OpenAIEngine(Engine):
         for future in done & self._flying.keys():
             request = self._flying.pop(future)
             finished.append((request, self._result(request, future)))
+        self._follow_window()
         return finished
 
     def cancel(self, keys: Collection[str]) -> int:
@@ -139,6 +143,10 @@ class OpenAIEngine(Engine):
     def close(self) -> None:
         """Drop the connections."""
         self._server.close()
+
+    def _follow_window(self) -> None:
+        self.slots = self._server.window.size
+        self.capacity = 2 * self.slots
 
     def _draw_body(self, draw: Draw) -> dict[str, Any]:
         cap = min(draw.max_tokens, self.max_context - len(draw.prompt_ids))
@@ -164,6 +172,13 @@ class OpenAIEngine(Engine):
                 f"the server counted {choice.prompt_tokens} prompt tokens where the chat template makes "
                 f"{len(draw.prompt_ids)}"
             )
+        if choice.left_out:
+            return Failure(
+                f"the server gives no log-probs of {choice.left_out} tokens that end inside a character, as llama.cpp "
+                "does; use vLLM's server, or --engine transformers"
+            )
+        if not choice.tokens:
+            return Failure("the server gives no log-probs of this response")
         ids = choice.token_ids or self._recovery.ids(choice.tokens, choice.text)
         if ids is None or len(ids) != len(choice.logprobs):
             return Failure(
@@ -178,6 +193,9 @@ class OpenAIEngine(Engine):
         if end is not None:
             # What a server draws past the end of the turn does not change the law of what stands before it.
             return Completion(ids[: end + 1], tuple(values[: end + 1]), "stop")
+        if choice.finish == "stop" and ids[-1] in self._special:
+            # llama.cpp ends at every token that the model file says ends something; this one ends no turn here.
+            return Completion(ids, tuple(values), "length")
         if choice.finish == "stop":
             raise UserError(
                 f"{self._server.base_url} leaves the end-of-turn token "

@@ -1,5 +1,6 @@
 """The openai engine against servers that misbehave in one way each: one clear line, or a Failure of that request."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mindgap_data.engines import Completion, Draw, Failure, Sampling, Score, Sco
 from mindgap_data.engines.server.engine import OpenAIEngine
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
-from misbehaving import Answer, completion, serving
+from misbehaving import Answer, completion, llama_completion, serving
 from tiny import save_tiny_tokenizer
 
 HI = [{"role": "user", "content": "hi"}]
@@ -381,3 +382,118 @@ def test_field_that_would_change_the_distribution_is_refused(tokenizer: ChatToke
     with pytest.raises(UserError) as caught:
         open_engine("http://127.0.0.1:9/v1", tokenizer, engine_args={"logit_bias": {"5": 3}})
     assert caught.value.message == "--engine-arg logit_bias: this one is mindgap's own to set; leave it out"
+
+
+def draw_once(url: str, tokenizer: ChatTokenizer, sampling: Sampling | None = None) -> Any:
+    engine = open_engine(url, tokenizer, sampling)
+    engine.submit([Draw("d", tokenizer.prompt_ids(HI), 77, 20)])
+    ((_, result),) = engine.collect()
+    engine.close()
+    return result
+
+
+def test_llama_cpp_is_asked_in_its_own_words(tokenizer: ChatTokenizer) -> None:
+    """Its own name of the penalty, a chain without the samplers it may have been started with, and no ignore_eos."""
+    bodies = []
+    ids = tokenizer.response_ids("ok")
+
+    def llama(body: dict[str, Any]) -> Answer:
+        bodies.append(body)
+        return llama_completion(list(ids), "ok", finish="stop")
+
+    with serving(llama) as url:
+        assert draw_once(url, tokenizer) == Completion(ids, (-0.5,) * 3, "stop")
+    sent = bodies[-1]
+    assert sent["samplers"] == ["penalties", "temperature", "top_k", "top_p", "min_p"]
+    assert (sent["repeat_penalty"], sent["repeat_last_n"], sent["mirostat"]) == (1.0, 0, 0)
+    assert sent["post_sampling_probs"] is False
+    assert "ignore_eos" not in sent
+
+
+def test_llama_cpp_gives_processed_log_probs_where_it_is_asked_to(tokenizer: ChatTokenizer) -> None:
+    """By themselves its log-probs do not follow the sampling; after the chain they do."""
+    bodies = []
+    ids = tokenizer.response_ids("ok")
+
+    def llama(body: dict[str, Any]) -> Answer:
+        bodies.append(body)
+        moved = body["post_sampling_probs"] and body["top_p"] < 1 if "post_sampling_probs" in body else False
+        return llama_completion(list(ids), "ok", logprob=-0.2 if moved else -0.5, finish="stop")
+
+    with serving(llama) as url:
+        assert draw_once(url, tokenizer, Sampling(top_p=0.9)) == Completion(ids, (-0.2,) * 3, "stop")
+        assert bodies[-1]["post_sampling_probs"] is True
+        assert draw_once(url, tokenizer, Sampling(temperature=0)) == Completion(ids, (-0.5,) * 3, "stop")
+        assert bodies[-1]["post_sampling_probs"] is False  # of a greedy draw they would all be 0
+
+
+def test_response_that_ends_at_another_special_token_is_truncated(tokenizer: ChatTokenizer) -> None:
+    (other,) = tokenizer.hf.convert_tokens_to_ids(["<|pad|>"])
+    ids = [*tokenizer.response_ids("ok")[:-1], other]
+    with serving(always(llama_completion(ids, "ok", finish="stop"))) as url:
+        assert draw_once(url, tokenizer) == Completion(tuple(ids), (-0.5,) * 3, "length")
+
+
+def test_tokens_left_out_fail_that_draw(tokenizer: ChatTokenizer) -> None:
+    status, body = llama_completion(list(tokenizer.response_ids("ok")), "ok", finish="stop")
+    counted = {**body, "usage": {"prompt_tokens": None, "completion_tokens": 5, "total_tokens": 5}}
+    with serving(always((status, counted))) as url:
+        assert draw_once(url, tokenizer) == Failure(
+            "the server gives no log-probs of 2 tokens that end inside a character, as llama.cpp does; use vLLM's "
+            "server, or --engine transformers"
+        )
+
+
+def test_refused_for_now_halves_the_requests_in_flight_and_loses_none(tokenizer: ChatTokenizer) -> None:
+    """A server that takes four at once and refuses the others, while 32 are sent."""
+    lock, now = threading.Lock(), [0]
+
+    def small(body: dict[str, Any]) -> Answer:
+        if is_probe(body):
+            return completion(["a"])
+        with lock:
+            if now[0] >= 4:
+                return 429, {"error": {"message": "too many"}}
+            now[0] += 1
+        threading.Event().wait(0.05)
+        with lock:
+            now[0] -= 1
+        return completion(["a"])
+
+    with serving(small) as url:
+        engine = open_engine(url, tokenizer, retries=1)
+        pending = [Draw(str(seed), tokenizer.prompt_ids(HI), seed, 20) for seed in range(40)]
+        assert (engine.slots, engine.capacity) == (32, 64)
+        results: dict[Any, Any] = {}
+        sizes = []
+        while pending or engine.in_flight:
+            picked = engine.pick(pending)
+            engine.submit(picked)
+            pending = [draw for draw in pending if draw not in picked]
+            results.update(engine.collect())
+            sizes.append(engine.slots)
+        engine.close()
+    assert len(results) == 40
+    assert {type(result) for result in results.values()} == {Completion}
+    assert min(sizes) <= 8
+
+
+def test_llama_cpp_lists_its_context_and_says_what_is_too_long(tokenizer: ChatTokenizer) -> None:
+    """As its server really does."""
+    data = Path(__file__).parents[3] / "data" / "llama_cpp"
+    too_long = json.loads((data / "too_long.json").read_text())
+    listed = json.loads((data / "models.json").read_text())["answer"]
+
+    def llama(body: dict[str, Any]) -> Answer:
+        return llama_completion([1, 2], "ab") if is_probe(body) else (too_long["status"], too_long["answer"])
+
+    with serving(llama, listed) as url:
+        engine = open_engine(url, tokenizer, max_context=None)
+        assert engine.max_context == 2047
+        engine.submit([Draw("d", tokenizer.prompt_ids(HI), 1, 20)])
+        ((_, result),) = engine.collect()
+        engine.close()
+    assert result == Failure(
+        "the server refuses it: request (12400 tokens) exceeds the available context size (2048 tokens), try "
+        "increasing it"
+    )
