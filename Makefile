@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples test-newest test-servers schema clean
+.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples rewriting-env training-env test-newest test-servers schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,10 @@ help:  ## this list
 	.venv-vllm/bin/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check -e '.[transformers,openai]' pytest
 	@touch $@
+
+rewriting-env: .venv-vllm/.done  ## .venv-vllm, which rewrites with vLLM (its CPU build)
+
+training-env: .venv/.dev  ## .venv, which trains with Axolotl
 
 # --- jobs ---
 
