@@ -52,7 +52,7 @@ def command(plan: Path) -> None:
     console = Console(highlight=False)
     console.print(rounds_table(rows))
     if any(row.real for row in rows):
-        console.print("* differs from the untrained policy: p < 0.05, by `mindgap-data evaluate --compare`")
+        console.print("* differs from the untrained policy, round 0 (p < 0.05, paired by problem)", soft_wrap=True)
 
 
 def _words(plan: Path, name: str, options: Mapping[str, Value], known: click.Command) -> list[str]:

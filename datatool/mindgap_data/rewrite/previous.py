@@ -156,5 +156,6 @@ def _problems(rows: InputRows) -> Iterator[Problem]:
 
 
 def _asks_otherwise(record: Record, problem: Problem) -> bool:
-    prompt: list[dict[str, Any]] = [turn.model_dump(exclude_unset=True) for turn in record.messages[:-1]]
+    # Without nulls, which a parquet file fills in and a problem's turns never have.
+    prompt: list[dict[str, Any]] = [turn.model_dump(exclude_none=True) for turn in record.messages[:-1]]
     return prompt != [dict(turn) for turn in problem.messages] or record.answer != problem.answer

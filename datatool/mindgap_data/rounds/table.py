@@ -58,16 +58,16 @@ def as_json(rows: Sequence[RoundRow]) -> str:
 
 def rounds_table(rows: Sequence[RoundRow]) -> Table:
     """The rows for people."""
-    table = Table(title="Rounds", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     table.add_column("round", no_wrap=True)
     for column in (
-        "pass\nrate", *TIERS, "kept", "NLL\nexpert", "NLL\nchosen", "ESS/N", "accuracy, %\n(95% interval)",
+        "pass\nrate", *TIERS, "kept", "NLL\nexpert", "NLL\nchosen", "ESS/N", "accuracy, %\n(95% interval) ",
     ):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         estimate, low, high = (100 * row.accuracy[name] for name in ("estimate", "low", "high"))
         accuracy = f"{estimate:.1f} ({low:.1f} to {high:.1f}){'*' if row.real else ' '}"
-        table.add_row("untrained" if row.data is None else str(row.round), *_cells(row.data), accuracy)
+        table.add_row(str(row.round), *_cells(row.data), accuracy)
     return table
 
 

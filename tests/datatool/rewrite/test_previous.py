@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from mindgap_data.commands import main
 from mindgap_data.record import Record, record_error
+from mindgap_data.run.journal import Journal
 from rewritten import prompt_ids, score, write_rows
 from tiny import save_tiny_model
 
@@ -148,6 +149,40 @@ def test_a_policy_that_has_not_moved_keeps_every_self_row_and_a_third_round_know
         if one["tier"] == two["tier"] == "guided" and "drawn_in" not in two["provenance"]
     ]
     assert all(a != b for a, b in redrawn)
+
+
+@pytest.mark.parametrize("lines", [2, 5, 12])
+def test_a_later_round_stopped_and_run_again_gives_the_same_bytes(
+    models: tuple[Path, Path], first_round: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    monkeypatch.setattr(Journal, "remove", Journal.close)  # what a kill leaves behind, once the rest is cut off
+    output, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
+    previous = ("--previous", str(first_round / "out.jsonl"))
+    assert rewrite(first_round, models[1], output, *previous).exit_code == 0
+    undisturbed = output.read_bytes()
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:lines]))
+    output.unlink()
+    assert rewrite(first_round, models[1], output, *previous).exit_code == 0
+    assert output.read_bytes() == undisturbed
+    assert json.loads((tmp_path / "out.jsonl.summary.json").read_text())["requests_recalled"] > 0
+
+
+def test_the_parts_of_a_later_round_are_its_rows(models: tuple[Path, Path], first_round: Path, tmp_path: Path) -> None:
+    previous = ("--previous", str(first_round / "out.jsonl"), "--keep-within", "4")
+    assert rewrite(first_round, models[1], tmp_path / "whole.jsonl", *previous).exit_code == 0
+    parts = [str(tmp_path / f"part-{n}.jsonl") for n in (1, 2)]
+    for n, part in enumerate(parts, start=1):
+        assert rewrite(first_round, models[1], Path(part), *previous, "--shard", f"{n}/2").exit_code == 0
+    merged = tmp_path / "merged.jsonl"
+    arguments = ["merge", str(first_round / "in.jsonl"), *parts, "-o", str(merged)]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    same = ("id", "tier", "response_token_ids", "attempts")
+    whole, together = (
+        [[row[name] for name in same] for row in read(tmp_path / f"{n}.jsonl")] for n in ("whole", "merged")
+    )
+    assert together == whole
+    kept = [json.loads((tmp_path / f"{n}.jsonl.summary.json").read_text())["kept"] for n in ("whole", "merged")]
+    assert kept[0] == kept[1] > 0
 
 
 def changed(row: dict[str, Any], **fields: Any) -> dict[str, Any]:
