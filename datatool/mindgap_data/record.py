@@ -116,6 +116,7 @@ class Provenance(BaseModel):
     expert_thinking: Literal["none", "empty", "skip"] | None = Field(
         None, description="how a demonstration without a thought was written; absent where the template knows none"
     )
+    stops: list[str] | None = Field(None, description="further tokens that ended a draw (--stop); none where absent")
     sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
     selection: str = Field(description="picker: first, grape or shortest")
     verifier: str = Field(description="verifier that accepted the response")

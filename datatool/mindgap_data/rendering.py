@@ -78,7 +78,7 @@ def render(
 
     turns = [_turn(message, template) for message in messages]
     try:
-        return str(
+        text = str(
             tokenizer.apply_chat_template(
                 turns,
                 chat_template=template,
@@ -89,9 +89,11 @@ def render(
                 **{name: value for name, value in arguments.items() if value is not None},
             )
         )
+        text.encode()  # half of a surrogate pair has no ids
     except (TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError) as error:
         # What a row puts into its turns reaches the template's own filters and arithmetic.
         raise RenderingError(f"the chat template refuses this conversation: {error}") from error
+    return text
 
 
 def _turn(message: Mapping[str, Any], template: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class ChatTokenizer:
         extra_end_ids: Sequence[int] = (),
         arguments: Mapping[str, Any] = _NO_ARGUMENTS,
         expert_thinking: ExpertThinking | None = None,
+        stops: Sequence[int] = (),
     ) -> None:
         """Wrap ``tokenizer``.
 
@@ -36,6 +37,7 @@ class ChatTokenizer:
             arguments: of the chat template (``chat_template_kwargs``).
             expert_thinking: how to write a demonstration without a thought where the template knows thoughts; by
                 default with an empty one where the template does so, or has opened it already.
+            stops: further ids that end a draw.
 
         Raises:
             UserError: when it has no chat template, the template ends no turn, or the text of a demonstration
@@ -50,10 +52,14 @@ class ChatTokenizer:
                 "llama3, qwen_25, …), or give --prompt-template"
             )
         written = self._turn_end()
-        self.ends_disagree = bool(extra_end_ids) and written not in (*extra_end_ids, tokenizer.eos_token_id)
+        known = (*extra_end_ids, *stops, tokenizer.eos_token_id)
+        self.ends_disagree = bool(extra_end_ids) and written not in known
         self.end_id = extra_end_ids[0] if self.ends_disagree else written
-        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, written, *extra_end_ids)))
-        self._format = turn_format(tokenizer.chat_template, lambda turns, header: self._render(turns, header))
+        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, written, *extra_end_ids, *stops)))
+        try:
+            self._format = turn_format(tokenizer.chat_template, self._render)
+        except RenderingError as error:
+            raise UserError(f"{name}: {error}") from error
         self._without_thought = self._checked(expert_thinking)
 
     @cached_property

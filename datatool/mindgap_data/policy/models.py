@@ -128,8 +128,9 @@ def load_tokenizer(spec: ModelSpec) -> ChatTokenizer:
     template = spec.chat_template or (None if tokenizer.chat_template else spec.fallback_template)
     if template is not None:
         tokenizer.chat_template = template
-    ends = (*_generation_end_ids(spec), *(_stop_id(tokenizer, stop) for stop in spec.stops))
-    return ChatTokenizer(tokenizer, name, ends, spec.template_arguments, spec.expert_thinking)
+    stops = [_stop_id(tokenizer, stop) for stop in spec.stops]
+    ends = _generation_end_ids(spec)
+    return ChatTokenizer(tokenizer, name, ends, spec.template_arguments, spec.expert_thinking, stops)
 
 
 def load_model(spec: ModelSpec) -> Any:

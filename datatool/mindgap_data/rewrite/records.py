@@ -55,6 +55,7 @@ def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Prove
             "tokenizer": engine.tokenizer.fingerprint,
             "chat_template": engine.tokenizer.template,
             **({"chat_template_kwargs": dict(arguments)} if (arguments := engine.tokenizer.arguments) else {}),
+            **({"stops": list(spec.stops)} if spec.stops else {}),
             **({"expert_thinking": thinking} if (thinking := engine.tokenizer.expert_thinking) else {}),
             **settings,
         }

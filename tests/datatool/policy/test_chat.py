@@ -175,5 +175,20 @@ def test_where_template_and_model_disagree_the_end_that_is_drawn_is_trained():
         "that is drawn"
     )
     assert chat(CHATML).note is None
+    # So has a user who names it as a stop.
+    kept = ChatTokenizer(tokenizer(CHATML, eos="<|end|>"), "tiny", (261,), stops=(made.end_ids[1],))
+    assert (kept.note, kept.end_ids) == (None, (made.end_ids[1], 261))
     # A recipe that names the template's end as the tokenizer's has settled it.
     assert chat(CHATML, eos="<|im_end|>", extra=(3,)).note is None
+
+
+def test_a_prompt_template_with_a_syntax_error_is_one_line():
+    with pytest.raises(UserError) as error:
+        chat("{{ problem }}{% if %}")
+    assert error.value.message.startswith("tiny: the chat template refuses this conversation: ")
+
+
+def test_half_a_surrogate_pair_in_a_tool_fails_the_row():
+    template = "{{ tools[0]['name'] }}" + CHATML
+    with pytest.raises(UserError, match=r"the chat template refuses this conversation: .* surrogates not allowed"):
+        chat(template).prompt_ids(TALK, '[{"name": "\\ud800"}]')

@@ -42,6 +42,7 @@ COLUMNS = {
     "behavior_logprobs": st.lists(st.just(-0.5), max_size=4) | VALUES,
     "verifier": VALUES,
     "provenance": VALUES,
+    "tools": st.lists(st.dictionaries(TEXT, VALUES, max_size=3), max_size=2) | VALUES,
 }
 ROWS = st.fixed_dictionaries({}, optional=COLUMNS)
 
@@ -56,7 +57,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
 def test_a_row_becomes_a_problem_or_is_refused(tokenizer: ChatTokenizer, row: dict) -> None:
     try:
         problem = to_problem(row, Fields())
-        tokenizer.prompt_ids(problem.messages)
+        tokenizer.prompt_ids(problem.messages, problem.tools)
         ids = expert_ids(problem, tokenizer)
     except (RowError, UserError):
         return
