@@ -158,4 +158,6 @@ def _problems(rows: InputRows) -> Iterator[Problem]:
 def _asks_otherwise(record: Record, problem: Problem) -> bool:
     # Without nulls, which a parquet file fills in and a problem's turns never have.
     prompt: list[dict[str, Any]] = [turn.model_dump(exclude_none=True) for turn in record.messages[:-1]]
-    return prompt != [dict(turn) for turn in problem.messages] or record.answer != problem.answer
+    tools = record.tools if isinstance(record.tools, str) else None  # a list was shown to nobody
+    asked = [dict(turn) for turn in problem.messages]
+    return (prompt, tools, record.answer) != (asked, problem.tools, problem.answer)

@@ -212,6 +212,11 @@ def with_prompt(row: dict[str, Any], text: str) -> dict[str, Any]:
             "the round before",
         ),
         (
+            lambda rows: [changed(rows[0], tools='[{"type": "function"}]'), *rows[1:]],
+            "{file}:1: row 'p0' has another prompt or answer than in {input}; give the input and the --instruction of "
+            "the round before",
+        ),
+        (
             lambda rows: [changed(rows[0], answer="7"), *rows[1:]],
             "{file}:1: row 'p0' has another prompt or answer than in {input}; give the input and the --instruction of "
             "the round before",
