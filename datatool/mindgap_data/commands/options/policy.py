@@ -34,7 +34,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--prompt-template",
         metavar="FILE|TEXT",
         help="For a base model instead of a chat template: Jinja with {{ problem }}, such as "
-        "'Question: {{ problem }}\\nAnswer:'. Training needs the same text as chat_template_jinja.",
+        "'Question: {{ problem }} Answer:'. Training needs the same text as chat_template_jinja.",
     ),
     click.option(
         "--stop",
