@@ -34,6 +34,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")
 OTHERS = {
     "--array": "sbatch",
     "--launcher": "axolotl",
+    "--max-steps": "axolotl",
     "--logprobs-mode": "vllm",
     "--no-enable-chunked-prefill": "vllm",
     "--data-parallel-size": "vllm",
