@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axolotl_runs import LORA, Run, recipe, train
+from axolotl_runs import LORA, SEVERAL_PROCESSES, Run, recipe, train
 from rewritten import prompt_ids, score, write_rewritten, write_rows
 from tiny import save_tiny_model
 
@@ -164,6 +164,7 @@ def test_self_normalised_loss_divides_by_the_weights(normalised: Run, rows: list
     assert normalised.train[0]["loss"] == pytest.approx(total / weights, rel=1e-3)
 
 
+@SEVERAL_PROCESSES
 def test_two_processes_print_the_same_as_one(home: Path, normalised: Run) -> None:
     settings = recipe(
         home / "model",
@@ -232,7 +233,7 @@ def broken_recipe(home: Path, rows: list[dict[str, Any]]) -> tuple[dict[str, Any
     )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=SEVERAL_PROCESSES)])
 def test_a_broken_row_stops_the_run_in_one_line_before_the_model_is_loaded(
     home: Path, rows: list[dict[str, Any]], processes: int
 ) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 import yaml
 
 BIN = Path(sys.executable).parent
@@ -38,6 +40,14 @@ CPU = {
 }
 LORA = {"adapter": "lora", "lora_r": 4, "lora_alpha": 8, "lora_target_linear": True}
 STRATEGY = "mindgap_axolotl.chat_template"
+
+
+# Before several processes train, Axolotl asks torch whether GPUs reach each other. The CPU build of torch says that
+# it has no CUDA, which Axolotl expects; a CUDA build says that there is no driver, which ends the run.
+SEVERAL_PROCESSES = pytest.mark.skipif(
+    torch.version.cuda is not None and not torch.cuda.is_available(),
+    reason="Axolotl cannot train on several processes where torch is a CUDA build and there is no GPU",
+)
 
 
 @dataclass(frozen=True)
