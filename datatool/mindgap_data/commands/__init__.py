@@ -10,6 +10,7 @@ from mindgap_data import __version__
 SECTIONS: dict[str, dict[str, str]] = {
     "Make training data": {
         "rewrite": "Rewrite demonstrations onto the model's own policy: tiers and behaviour log-probs.",
+        "retry": "Draw the failed rows of a finished run again.",
         "score": "Add or refresh policy log-probs of a rewritten or a plain SFT file.",
         "merge": "Put the shards of a run together again.",
         "rounds": "Rewrite, train and evaluate for several rounds, from one plan.",

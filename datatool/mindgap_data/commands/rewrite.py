@@ -1,149 +1,23 @@
 """`mindgap-data rewrite`: demonstrations in, tiers and behaviour log-probs out."""
 
-from pathlib import Path
-from typing import cast
-
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mindgap_data.commands.options.group import SectionedCommand
-from mindgap_data.commands.options.policy import policy_options
-from mindgap_data.commands.options.rows import Reading, input_options
+from mindgap_data.commands.options.rewriting import rewriting_options
 from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, run_options
-from mindgap_data.commands.options.sampling import sampling_options
-from mindgap_data.commands.options.verifier import verifier_options
 from mindgap_data.commands.rewrite_preview import show_preview
-from mindgap_data.engines import Sampling
-from mindgap_data.engines.open import Policy, running_engine
-from mindgap_data.errors import UserError
-from mindgap_data.record import TIERS, Tier
-from mindgap_data.rewrite.guided import GuidedPrompt
-from mindgap_data.rewrite.job import RewriteJob, RewriteRequest, RewriteSummary
-from mindgap_data.rewrite.previous import KEEP_WITHIN, PreviousRound, read_previous
-from mindgap_data.rewrite.stages import Picker, RewriteOptions
-from mindgap_data.rows.inputs import InputRows, Turns
-from mindgap_data.rows.sources import open_source
+from mindgap_data.commands.rewrite_summary import print_summary
+from mindgap_data.engines.open import running_engine
+from mindgap_data.rewrite.job import RewriteJob, RewriteRequest
 from mindgap_data.run.job import RunFiles, RunOptions, execute
-from mindgap_data.run.shards import Shard
-from mindgap_data.verify.settings import VerifierSettings
-
-
-class ShardType(click.ParamType):
-    """A part of the rows, as I/N."""
-
-    name = "I/N"
-
-    def convert(self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
-        """The part."""
-        if isinstance(value, Shard):
-            return value
-        index, slash, count = value.partition("/")
-        if not (slash and index.isascii() and index.isdigit() and count.isascii() and count.isdigit()):
-            self.fail(f"{value!r}: give it as I/N, for example 2/8", param, ctx)
-        if not 1 <= int(index) <= int(count):
-            self.fail(f"{value!r}: I goes from 1 to N", param, ctx)
-        return Shard(int(index), int(count))
 
 
 @click.command("rewrite", cls=SectionedCommand)
-@click.argument("input", metavar="INPUT")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Output JSONL. [default: INPUT.rewritten.jsonl]",
-)
-@click.option("--stages", default="self,guided,expert", show_default=True, help="Stages to go through, in this order.")
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Cap on draws per problem and stage; drawing stops at the first correct one.",
-)
-@click.option(
-    "--picker",
-    type=click.Choice(["first", "grape", "shortest"]),
-    default="first",
-    show_default=True,
-    help="Which correct draw: first (a uniform pick, at a fraction of the tokens), grape (highest mean policy "
-    "log-prob) or shortest. The last two draw all samples.",
-)
-@click.option(
-    "--guided-template",
-    type=click.Path(path_type=Path),
-    help="Jinja file for the guided prompt, with problem, solution, answer.",
-)
-@click.option(
-    "--score-expert/--no-score-expert",
-    default=True,
-    show_default=True,
-    help="Also score every expert demonstration, so that `gap` can compare before and after.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option(
-    "--round",
-    "round_",
-    type=click.IntRange(min=0),
-    help="Recorded: 0 for the base model, n after the n-th retraining. [default: 0, or one after --previous]",
-)
-@click.option(
-    "--previous",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Rewritten file of the round before: responses the policy still finds likely are kept, the rest drawn again.",
-)
-@click.option(
-    "--keep-within",
-    type=click.FloatRange(min=1),
-    default=KEEP_WITHIN,
-    show_default=True,
-    help="C: an earlier response is kept where exp(mean(log π - behaviour)) lies between 1/C and C (--previous).",
-)
-@click.option(
-    "--shard",
-    type=ShardType(),
-    help="Use only part I of N of the rows, by a hash of their ids; `mindgap-data merge` puts the parts together.",
-)
-@click.option(
-    "--turns",
-    type=click.Choice(["last", "all"]),
-    default="last",
-    show_default=True,
-    help="Which assistant turns of a conversation are rewritten: the last one, or all, each as a row of its own whose "
-    "history is the expert's.",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Use only the first rows.")
+@rewriting_options
 @click.option("--dry-run", is_flag=True, help="Show settings, first prompts and a cost estimate; run nothing.")
 @max_failed_option
 @run_options
-@verifier_options
-@sampling_options(max_tokens=2048)
-@input_options
-@policy_options
-def command(
-    input: str,
-    output: Path | None,
-    stages: str,
-    samples: int,
-    picker: Picker,
-    guided_template: Path | None,
-    score_expert: bool,
-    seed: int,
-    round_: int | None,
-    previous: Path | None,
-    keep_within: float,
-    shard: Shard | None,
-    turns: Turns,
-    limit: int | None,
-    dry_run: bool,
-    max_failed: Allowance,
-    run: RunFlags,
-    verifier: VerifierSettings,
-    sampling: Sampling,
-    reading: Reading,
-    policy: Policy,
-) -> None:
+def command(request: RewriteRequest, files: RunFiles, dry_run: bool, max_failed: Allowance, run: RunFlags) -> None:
     """Rewrite the demonstrations of INPUT onto the policy: self, else guided, else expert.
 
     INPUT is JSONL (.gz too), parquet, or a Hugging Face dataset (folder or hub name). A run that was
@@ -153,124 +27,15 @@ def command(
     Example:
       mindgap-data rewrite recipes/data/word_problems.jsonl --max-tokens 200
     """
-    if sampling.temperature == 0:
-        raise UserError("--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1")
-    files = RunFiles.beside(output or _default_output(input))
-    source, needs_answer = open_source(input), verifier.needs_answer
-    rows = InputRows(source, reading.fields, reading.instruction, limit, turns, needs_answer=needs_answer)
-    before = None if previous is None else _previous(previous, rows, files)
-    request = RewriteRequest(
-        rows=rows,
-        policy=policy,
-        sampling=sampling,
-        verifier=verifier,
-        options=RewriteOptions(
-            _stages(stages),
-            samples,
-            picker,
-            GuidedPrompt.from_file(guided_template),
-            score_expert,
-            seed,
-            _round(round_, before),
-            keep_within,
-        ),
-        shard=shard,
-        previous=before,
-    )
     if dry_run:
         show_preview(request, files)
         return
     files.refuse_existing(run.overwrite)
     with (
-        verifier.pool() as pool,
-        running_engine(policy, sampling, seed=seed, quiet=run.quiet) as engine,
+        request.verifier.pool() as pool,
+        running_engine(request.policy, request.sampling, seed=request.options.seed, quiet=run.quiet) as engine,
     ):
         job = RewriteJob(request, engine)
         result = execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
-    _print_summary(job.figures(result), files)
+    print_summary(job.figures(result), files)
     max_failed.check(result.failed, result.failed + result.written, files.failed)
-
-
-def _previous(path: Path, rows: InputRows, files: RunFiles) -> PreviousRound:
-    if path == files.output:
-        raise UserError(f"{path}: cannot be the output and --previous at once; choose another -o")
-    return read_previous(path, rows)
-
-
-def _round(given: int | None, previous: PreviousRound | None) -> int:
-    if previous is None:
-        return given or 0
-    if given is not None and given <= previous.round:
-        raise UserError(f"--round {given}: {previous.path} is of round {previous.round}; leave out --round")
-    return previous.round + 1 if given is None else given
-
-
-def _bias(summary: RewriteSummary) -> str:
-    """What early stopping does to the mean of correct / sampled: a problem solved at once counts as always solved."""
-    return " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
-
-
-def _stages(text: str) -> tuple[Tier, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = [name for name in names if name not in TIERS]
-    if unknown or not names or list(names) != [tier for tier in TIERS if tier in names]:
-        raise UserError(f"--stages {text}: name some of self,guided,expert, in this order, each once")
-    return cast(tuple[Tier, ...], names)
-
-
-def _default_output(name: str) -> Path:
-    path = Path(name)
-    stem = path.name.replace(":", "-")
-    for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".parquet"):
-        stem = stem.removesuffix(suffix)
-    return (path.parent if path.exists() else Path()) / f"{stem}.rewritten.jsonl"
-
-
-def _print_summary(summary: RewriteSummary, files: RunFiles) -> None:
-    console = Console()
-    rewritten = summary.rewritten
-    table = Table(
-        title=f"{files.output}: {rewritten} rows", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for column in (
-        "tier",
-        "rows",
-        "share",
-        "drawn",
-        "correct",
-        "wrong",
-        "truncated",
-        "no\nanswer",
-        "checker\nerror",
-        "leaked",
-    ):
-        table.add_column(column, justify="left" if column == "tier" else "right")
-    for tier, rows in summary.tiers.items():
-        counts = summary.stages.get(tier, {})
-        cells = [
-            str(counts.get(name, 0)) if counts else "-"
-            for name in ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
-        ]
-        table.add_row(tier, str(rows), f"{rows / max(rewritten, 1):.1%}", *cells)
-    console.print(table)
-    pass_rate = summary.pass_rate
-    saved = summary.tokens_saved_by_early_stopping_estimate
-    console.print(
-        f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}{_bias(summary)}, "
-        f"{summary.drawn_tokens:,} tokens drawn, about {saved:,} saved by early stopping, "
-        f"{summary.scored_tokens:,} scored, {summary.seconds:,.1f} s",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if summary.slots_busy is not None:
-        ahead = summary.tokens_begun_ahead
-        extra = f"; {ahead:,} tokens begun ahead and not needed" if ahead else ""
-        console.print(f"{summary.slots_busy:.0%} of the slots busy while draws waited{extra}", highlight=False)
-    if summary.near_copies:
-        console.print(
-            f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False
-        )
-    if summary.kept:
-        console.print(f"{summary.kept} responses of an earlier round kept", highlight=False)
-    if summary.failed:
-        console.print(f"{summary.failed} rows failed, with reasons: {files.failed}", highlight=False, soft_wrap=True)

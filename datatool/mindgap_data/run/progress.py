@@ -9,11 +9,13 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from mindgap_data.run.outcomes import Meter
 
 PLAIN_SECONDS = 20.0
 LIVE_SECONDS = 0.5
+BAR_FROM = 80  # columns of a terminal; in a narrower one the figures need the room
 TOLD_FROM = 0.05  # share of the rows finished before a time is promised
 
 
@@ -35,9 +37,9 @@ class RunProgress:
         if quiet:
             return
         if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), console=console
-            )
+            detail = TextColumn("{task.fields[detail]}", table_column=Column(overflow="fold"))
+            bar = [BarColumn()] if console.width >= BAR_FROM else []
+            self._bar = Progress(TextColumn("{task.description}"), *bar, detail, console=console)
             self._task = self._bar.add_task(what, total=total, detail="")
         self._thread = threading.Thread(target=self._tell, name="mindgap-progress", daemon=True)
 

@@ -1,0 +1,70 @@
+"""The closing table of a rewriting run."""
+
+from rich.console import Console
+from rich.table import Table
+
+from mindgap_data.rewrite.job import RewriteSummary
+from mindgap_data.run.job import RunFiles
+
+UPRIGHT_BELOW = 76  # columns of a terminal; a narrower one gets a column a tier instead of a line
+COUNTS = {
+    "drawn": "sampled",
+    "correct": "correct",
+    "wrong": "wrong",
+    "truncated": "truncated",
+    "no\nanswer": "no_answer",
+    "checker\nerror": "checker_error",
+    "leaked": "leaked",
+}
+
+
+def print_summary(summary: RewriteSummary, files: RunFiles) -> None:
+    """Print the closing table and what stands under it."""
+    console = Console()
+    title = f"{files.output}: {summary.rewritten} rows"
+    console.print(title, soft_wrap=True, highlight=False, markup=False, style="italic")
+    table = _tiers_table(summary, upright=console.width < UPRIGHT_BELOW)
+    console.print(table)
+    pass_rate = summary.pass_rate
+    saved = summary.tokens_saved_by_early_stopping_estimate
+    console.print(
+        f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}{_bias(summary)}, "
+        f"{summary.drawn_tokens:,} tokens drawn, about {saved:,} saved by early stopping, "
+        f"{summary.scored_tokens:,} scored, {summary.seconds:,.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if summary.slots_busy is not None:
+        ahead = summary.tokens_begun_ahead
+        extra = f"; {ahead:,} tokens begun ahead and not needed" if ahead else ""
+        console.print(f"{summary.slots_busy:.0%} of the slots busy while draws waited{extra}", highlight=False)
+    if summary.near_copies:
+        console.print(
+            f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False
+        )
+    if summary.kept:
+        console.print(f"{summary.kept} responses of an earlier round kept", highlight=False)
+    if summary.failed:
+        console.print(f"{summary.failed} rows failed, with reasons: {files.failed}", highlight=False, soft_wrap=True)
+
+
+def _bias(summary: RewriteSummary) -> str:
+    """What early stopping does to the mean of correct / sampled: a problem solved at once counts as always solved."""
+    return " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
+
+
+def _tiers_table(summary: RewriteSummary, *, upright: bool) -> Table:
+    """What became of rows and draws: a line a tier, or, ``upright``, a column a tier."""
+    lines = [["tier", "rows", "share", *COUNTS]]
+    for tier, rows in summary.tiers.items():
+        counts = summary.stages.get(tier, {})
+        cells = [str(counts.get(name, 0)) if counts else "-" for name in COUNTS.values()]
+        lines.append([tier, str(rows), f"{rows / max(summary.rewritten, 1):.1%}", *cells])
+    if upright:
+        lines = [[cell.replace("\n", " ") for cell in line] for line in zip(*lines, strict=True)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(lines[0]):
+        table.add_column(name, justify="right" if number else "left")
+    for line in lines[1:]:
+        table.add_row(*line)
+    return table

@@ -1,0 +1,64 @@
+"""The closing table and the progress line in a narrow terminal."""
+
+from pathlib import Path
+
+import pytest
+
+from mindgap_data.commands.rewrite_summary import print_summary
+from mindgap_data.rewrite.job import RewriteSummary
+from mindgap_data.run.job import RunFiles
+from mindgap_data.run.outcomes import Meter
+from mindgap_data.run.progress import RunProgress
+
+COUNTS = {"sampled": 1234, "correct": 1000, "wrong": 200, "truncated": 30, "no_answer": 4}
+
+
+def summary() -> RewriteSummary:
+    numbers = dict.fromkeys(RewriteSummary.__dataclass_fields__, 0)
+    return RewriteSummary(
+        **{
+            **numbers,
+            "rewritten": 1500,
+            "tiers": {"self": 1000, "guided": 400, "expert": 100},
+            "stages": {"self": COUNTS, "guided": COUNTS},
+            "pass_rate": 0.5,
+        }  # type: ignore[arg-type]
+    )
+
+
+def test_a_narrow_terminal_gets_a_column_a_tier(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_summary(summary(), RunFiles.beside(Path("out.jsonl")))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:11] == [
+        "out.jsonl: 1500 rows",
+        "tier            self  guided  expert",
+        "rows            1000     400     100",
+        "share          66.7%   26.7%    6.7%",
+        "drawn           1234    1234       -",
+        "correct         1000    1000       -",
+        "wrong            200     200       -",
+        "truncated         30      30       -",
+        "no answer          4       4       -",
+        "checker error      0       0       -",
+        "leaked             0       0       -",
+    ]
+
+
+def test_progress_in_a_narrow_terminal_shows_every_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    detail = "12 of 400 rows finished (self 10, expert 2 written), 96 draws, 1,234 tokens (50/s), about 2 h left"
+    with RunProgress("rewrite", 400, Meter()) as progress:
+        assert progress._bar is not None
+        progress._bar.update(progress._task, completed=12, detail=detail)
+        with progress._bar.console.capture() as captured:
+            progress._bar.console.print(progress._bar.get_renderable())
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(" ".join(lines).replace("rewrite", "", 1).split()) == detail
