@@ -47,18 +47,16 @@ def test_a_narrow_terminal_gets_a_column_a_tier(
     ]
 
 
-def test_progress_in_a_narrow_terminal_shows_every_figure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_in_a_narrow_terminal_shows_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     detail = "12 of 400 rows finished (self 10, expert 2 written), 96 draws, 1,234 tokens (50/s), about 2 h left"
-    with RunProgress("rewrite", 400, Meter()) as progress:
-        assert progress._bar is not None
-        progress._bar.update(progress._task, completed=12, detail=detail)
-        with progress._bar.console.capture() as captured:
-            progress._bar.console.print(progress._bar.get_renderable())
+    bar, task = (progress := RunProgress("rewrite", 400, Meter()))._bar, progress._task
+    assert bar is not None
+    bar.update(task, completed=12, detail=detail)
+    with bar.console.capture() as captured:
+        bar.console.print(bar.get_renderable())
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(" ".join(lines).replace("rewrite", "", 1).split()) == detail
