@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llama_tools import llama_serving
-from mindgap_data.engines import Completion, Draw, Sampling
+from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
 from mindgap_data.engines.server.engine import OpenAIEngine
 from mindgap_data.engines.server.probe import Abilities
 from mindgap_data.policy.chat import ChatTokenizer
@@ -105,3 +105,20 @@ def test_draws_are_exact(url: str, tokenizer: ChatTokenizer, sampling: Sampling)
             probability = expected(raw, sampling)[result.token_ids[place]]
             # Prompts of other lengths run through other kernels, on quantised activations.
             assert result.logprobs[place] == pytest.approx(np.log(probability), abs=0.1)
+
+
+def test_scores_are_the_models_own_log_probs(url: str, tokenizer: ChatTokenizer) -> None:
+    """Whatever the sampling: of the same text its own draw has them at temperature 1."""
+    engine = OpenAIEngine(
+        url, BUILTIN, tokenizer=tokenizer, sampling=Sampling(top_p=0.9), max_context=None, api_key=None, engine_args={}
+    )
+    score = Score("s", tokenizer.prompt_ids(HI), tokenizer.response_ids("Hello there."))
+    engine.submit([score])
+    ((_, result),) = engine.collect()
+    engine.close()
+    assert isinstance(result, Scores)
+    plain = Abilities(True, True, {}, tokenizer.decode, is_llama=True)
+    for place, token in enumerate(score.response_ids):
+        before = (*score.prompt_ids, *score.response_ids[:place])
+        raw = distribution(url, plain, Sampling(), before, tokenizer.vocabulary)
+        assert result.logprobs[place] == pytest.approx(np.log(raw[token]), abs=0.1)

@@ -28,6 +28,8 @@ def test_llama_cpp_with_a_switch_for_the_processed_log_probs(tmp_path: Path) -> 
     ids = list(tokenizer.response_ids("ok"))
 
     def llama(body: dict[str, Any]) -> Answer:
+        if "logit_bias" in body:
+            return llama_completion([body["logit_bias"][0][0]], "")
         plain = (body["temperature"], body["top_p"], body["top_k"], body["min_p"]) == (1, 1, -1, 0)
         plain = plain and body["repetition_penalty"] == 1
         sure = body["top_k"] == 1 or body["min_p"] > 0.5
@@ -38,7 +40,7 @@ def test_llama_cpp_with_a_switch_for_the_processed_log_probs(tmp_path: Path) -> 
     found = probed(llama, tmp_path, {"object": "list", "data": [{"id": "any", "meta": {"n_ctx": 100}}]})
     assert found["token ids"] == ("exact", "as the server gives them")
     assert found["end of turn"] == ("with its log-prob", "")
-    assert found["prompt log-probs"][0] == "no"
+    assert found["prompt log-probs"] == ("yes", "one request for each token")
     assert found["log-probs by themselves"][0] == "raw"
     assert found["log-probs with post_sampling_probs"][0] == "processed"
     assert found["settings obeyed"] == ("top_k, min_p", "not obeyed: temperature, top_p, repetition_penalty")

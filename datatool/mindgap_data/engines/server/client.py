@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -64,6 +64,14 @@ class Server:
         The future raises RequestRefusedError for a fault of this request and UserError for one of the server.
         """
         return self._run(self._complete(body, self._retries))
+
+    def start_each(self, bodies: Sequence[Mapping[str, Any]]) -> Future[tuple[Choice, ...]]:
+        """Send ``bodies`` one after another; the future gives all answers, and raises as that of :meth:`start`."""
+
+        async def each() -> tuple[Choice, ...]:
+            return tuple([await self._complete(body, self._retries) for body in bodies])
+
+        return self._run(each())
 
     def ask(self, body: Mapping[str, Any]) -> Choice:
         """The same, waiting for the answer and retrying once at most."""

@@ -8,7 +8,14 @@ from typing import Any
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.server.answers import Choice
 from mindgap_data.engines.server.client import RequestRefusedError, Server
-from mindgap_data.engines.server.probe import Abilities, probe, score_body, score_logprobs
+from mindgap_data.engines.server.probe import (
+    Abilities,
+    forced_bodies,
+    forced_logprobs,
+    probe,
+    score_body,
+    score_logprobs,
+)
 from mindgap_data.engines.server.token_recovery import TokenRecovery
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
@@ -84,7 +91,7 @@ class OpenAIEngine(Engine):
             raise
         self.max_context = self._abilities.max_context
         self._follow_window()
-        self._flying: dict[Future[Choice], Request] = {}
+        self._flying: dict[Future[Any], Request] = {}
         self._failed: list[tuple[Request, Result]] = []
 
     @property
@@ -109,17 +116,13 @@ class OpenAIEngine(Engine):
         """
         for request in requests:
             assert not isinstance(request, Recalled), "only an exact engine takes these"
-            if isinstance(request, Score):
-                ids, room = request.prompt_ids + request.response_ids, 0
-                body = score_body(ids, self._abilities)
-            else:
-                ids, room = request.prompt_ids, 1
-                body = self._draw_body(request)
-            if len(ids) + room > self.max_context:
-                reason = f"{len(ids)} tokens do not fit the context of {self.max_context}"
+            length = len(request.prompt_ids) + (len(request.response_ids) if isinstance(request, Score) else 1)
+            if length > self.max_context:
+                tokens = length if isinstance(request, Score) else length - 1
+                reason = f"{tokens} tokens do not fit the context of {self.max_context}"
                 self._failed.append((request, Failure(reason)))
             else:
-                self._flying[self._server.start(body)] = request
+                self._flying[self._send(request)] = request
 
     def collect(self, checks: Collection[Future[Any]] = ()) -> list[tuple[Request, Result]]:
         """Wait until some answers are in or a check is done, and return the answers."""
@@ -148,20 +151,30 @@ class OpenAIEngine(Engine):
         self.slots = self._server.window.size
         self.capacity = 2 * self.slots
 
+    def _send(self, request: Request) -> Future[Any]:
+        if not isinstance(request, Score):
+            return self._server.start(self._draw_body(request))
+        if self._abilities.scoring == "forced":
+            return self._server.start_each(forced_bodies(request.prompt_ids, request.response_ids, self._abilities))
+        return self._server.start(score_body(request.prompt_ids + request.response_ids, self._abilities))
+
     def _draw_body(self, draw: Draw) -> dict[str, Any]:
         cap = min(draw.max_tokens, self.max_context - len(draw.prompt_ids))
         return self._abilities.draw_body(self.sampling, draw.prompt_ids, cap, draw.seed)
 
-    def _result(self, request: Request, future: Future[Choice]) -> Result:
+    def _result(self, request: Request, future: Future[Any]) -> Result:
         try:
             choice = future.result()
         except RequestRefusedError as refusal:
             return Failure(f"the server refuses it: {refusal}")
         if isinstance(request, Score):
-            logprobs = score_logprobs(choice, request.prompt_ids + request.response_ids, self._abilities)
+            if self._abilities.scoring == "forced":
+                logprobs = forced_logprobs(choice, request.response_ids)
+            else:
+                logprobs = score_logprobs(choice, request.prompt_ids + request.response_ids, self._abilities)
             if logprobs is None:
                 return Failure("the server returned no log-probs for this text")
-            return Scores(tuple(logprobs[len(request.prompt_ids) :]))
+            return Scores(tuple(logprobs[-len(request.response_ids) :]))
         return self._completion(request, choice)
 
     def _completion(self, draw: Draw, choice: Choice) -> Result:

@@ -11,18 +11,22 @@ from mindgap_data.engines.server.token_recovery import TokenRecovery
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 
+Scoring = Literal["prompt_logprobs", "echo", "forced"]  # forced: llama.cpp, token by token
+
 _PROBE_TOKENS = 24
 _PROBE_SEED = 0
 # A position where the model is this sure tells nothing about truncation.
 _UNSURE = -0.1
 # Log-probs of one position in two batches differ by rounding; a processed one moves by far more.
 _MOVED = 0.01
+_AGREES = 0.1  # of one log-prob, drawn and then forced, on quantised weights
 # Settings that change the distribution of any unsure position beyond doubt.
 EXTREME: dict[str, Any] = {"temperature": 2.0, "top_p": 0.01, "top_k": 1, "min_p": 0.99, "repetition_penalty": 0.01}
 # llama.cpp's own sampling chain, in the order of transformers; it leaves out the samplers that a server may have been
 # started with (DRY, XTC, typical).
 _LLAMA_CHAIN = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 _LLAMA_PENALISED = 65536  # last tokens that a repetition penalty looks at
+_FORCE = 1000.0  # added to a token's logit
 _FREE_DRAWS = "or draw from the model itself: --temperature 1 --top-p 1, no --top-k, --min-p or --repetition-penalty"
 
 
@@ -36,7 +40,7 @@ class Abilities:
     decode: Any  # ids -> text, for servers that take text
     is_llama: bool = False  # llama.cpp: it has names of its own for some settings
     post_sampling: bool = False  # ask llama.cpp for the probabilities after its sampling chain
-    scoring: Literal["prompt_logprobs", "echo"] | None = None
+    scoring: Scoring | None = None
     max_context: int = 0
 
     def draw_body(self, sampling: Sampling, prompt_ids: Sequence[int], max_tokens: int, seed: int) -> dict[str, Any]:
@@ -150,11 +154,30 @@ def score_body(ids: Sequence[int], abilities: Abilities) -> dict[str, Any]:
     """
     if abilities.scoring is None:
         raise UserError(
-            "this server gives no log-probs of a given text (neither prompt_logprobs nor echo); score with "
-            "--engine transformers, or with `mindgap-data score` afterwards"
+            "this server gives no log-probs of a given text (neither prompt_logprobs nor echo); use vLLM's or "
+            "llama.cpp's server, or --engine transformers"
         )
     asked: dict[str, Any] = {"prompt_logprobs": 0} if abilities.scoring == "prompt_logprobs" else {"echo": True}
     return abilities.draw_body(Sampling(), ids, 1, _PROBE_SEED) | asked
+
+
+def forced_bodies(prompt: Sequence[int], response: Sequence[int], abilities: Abilities) -> list[dict[str, Any]]:
+    """Bodies of one request a token of ``response``, each of which draws that token and nothing else.
+
+    llama.cpp's raw log-probs know nothing of the bias that forces the token.
+    """
+    raw = replace(abilities, post_sampling=False)
+    return [
+        raw.draw_body(Sampling(), [*prompt, *response[:place]], 1, _PROBE_SEED) | {"logit_bias": [[token, _FORCE]]}
+        for place, token in enumerate(response)
+    ]
+
+
+def forced_logprobs(choices: Sequence[Choice], response: Sequence[int]) -> list[float] | None:
+    """Log-probs of ``response``, one each, or None where a token was not drawn or not given."""
+    if any(choice.token_ids != (token,) for choice, token in zip(choices, response, strict=True)):
+        return None
+    return [float(choice.logprobs[0]) for choice in choices]  # type: ignore[arg-type]
 
 
 def score_logprobs(choice: Choice, ids: Sequence[int], abilities: Abilities) -> list[float] | None:
@@ -295,12 +318,16 @@ def _top(server: Server, abilities: Abilities, sampling: Sampling, prompt: Seque
     return None
 
 
-def scoring_way(server: Server, met: Meeting) -> Literal["prompt_logprobs", "echo"] | None:
+def scoring_way(server: Server, met: Meeting) -> Scoring | None:
     """How the server gives log-probs of a given text; text of our own tokenisation only, so it must take ids."""
     if not met.abilities.takes_ids:
         return None
+    if met.abilities.is_llama:
+        (body,) = forced_bodies(met.prompt, met.ids[:1], met.abilities)
+        scored = forced_logprobs([server.ask(body)], met.ids[:1])
+        return "forced" if scored is not None and abs(scored[0] - (met.answer.logprobs[0] or 0)) < _AGREES else None
     ids = (*met.prompt, *met.ids)
-    ways: tuple[Literal["prompt_logprobs", "echo"], ...] = ("prompt_logprobs", "echo")
+    ways: tuple[Scoring, ...] = ("prompt_logprobs", "echo")
     for way in ways:
         able = replace(met.abilities, scoring=way)
         try:

@@ -104,8 +104,9 @@ def _whole(draws: Sequence[Choice]) -> Line:
 
 def _scores(way: str | None) -> Line:
     if way is None:
-        return Line("prompt log-probs", "no", "run `mindgap-data score` with another engine afterwards")
-    return Line("prompt log-probs", "yes", f"by {way}")
+        return Line("prompt log-probs", "no", "rewriting needs them")
+    means = "one request for each token" if way == "forced" else f"by {way}"
+    return Line("prompt log-probs", "yes", means)
 
 
 def _distribution(server: Server, met: Meeting) -> Iterator[Line]:

@@ -230,8 +230,8 @@ def test_scores_are_refused_where_the_server_has_none(tokenizer: ChatTokenizer) 
             engine.submit([Score("s", (1, 2), (3,))])
         engine.close()
         assert caught.value.message == (
-            "this server gives no log-probs of a given text (neither prompt_logprobs nor echo); score with --engine "
-            "transformers, or with `mindgap-data score` afterwards"
+            "this server gives no log-probs of a given text (neither prompt_logprobs nor echo); use vLLM's or "
+            "llama.cpp's server, or --engine transformers"
         )
 
 
