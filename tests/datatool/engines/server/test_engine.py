@@ -497,3 +497,21 @@ def test_llama_cpp_lists_its_context_and_says_what_is_too_long(tokenizer: ChatTo
         "the server refuses it: request (12400 tokens) exceeds the available context size (2048 tokens), try "
         "increasing it"
     )
+
+
+def test_llama_cpp_scores_by_forcing_each_token_and_reads_raw_log_probs(tokenizer: ChatTokenizer) -> None:
+    """After its sampling chain a forced token has probability 1, whatever the model thinks of it."""
+    ids = tokenizer.response_ids("ok")
+
+    def llama(body: dict[str, Any]) -> Answer:
+        processed = body.get("post_sampling_probs", False)
+        if "logit_bias" in body:
+            return llama_completion([body["logit_bias"][0][0]], "", logprob=0.0 if processed else -0.5)
+        return llama_completion(list(ids), "ok", logprob=-0.2 if processed and body["top_p"] < 1 else -0.5)
+
+    with serving(llama) as url:
+        engine = open_engine(url, tokenizer, Sampling(top_p=0.9))
+        engine.submit([Score("s", tokenizer.prompt_ids(HI), ids)])
+        ((_, result),) = engine.collect()
+        engine.close()
+    assert result == Scores((-0.5,) * 3)
