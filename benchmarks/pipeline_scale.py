@@ -125,7 +125,7 @@ def run(rows: int) -> None:
             policy=Policy(ModelSpec(), EngineSettings()),
             sampling=Sampling(),
             verifier=VerifierSettings(),
-            options=RewriteOptions(TIERS, 4, "first", GuidedPrompt(), score_expert=False, seed=0),
+            options=RewriteOptions(TIERS, 4, "first", (GuidedPrompt(),), score_expert=False, seed=0),
         )
         began = time.perf_counter()
         options = RunOptions(RunFiles.beside(Path(folder) / "out.jsonl"), quiet=True)

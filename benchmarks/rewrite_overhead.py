@@ -56,7 +56,7 @@ def main() -> None:
         policy=Policy(spec, EngineSettings()),
         sampling=sampling,
         verifier=VerifierSettings(),
-        options=RewriteOptions(TIERS, 2, "first", GuidedPrompt(), score_expert=True, seed=0),
+        options=RewriteOptions(TIERS, 2, "first", (GuidedPrompt(),), score_expert=True, seed=0),
     )
     with tempfile.TemporaryDirectory() as folder, request.verifier.pool() as verifier:
         files = RunFiles.beside(Path(folder) / "out.jsonl")

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 SCHEMA_VERSION = 1
 Tier = Literal["self", "guided", "expert"]
 TIERS: tuple[Tier, ...] = ("self", "guided", "expert")
+Hint = Literal["answer", "partial", "full"]
+HINTS: tuple[Hint, ...] = ("answer", "partial", "full")  # from the least help to the most
 
 # float32 log-probs of a near-certain token come out a rounding error above 0.
 LOGPROB_SLACK = 1e-4
@@ -38,7 +40,26 @@ class StageCounts(BaseModel):
     no_answer: int = Field(0, ge=0, description="complete, but no answer found in it")
     checker_error: int = Field(0, ge=0, description="the verifier failed, timed out or ran out of memory")
     leaked: int = Field(0, ge=0, description="correct, but mentions the reference solution it was shown")
+    bare: int = Field(0, ge=0, description="correct, but only states the answer, in a stage that asks for working")
     unserved: int = Field(0, ge=0, description="requests the engine could not serve; not in ``sampled``")
+
+
+class Resampling(BaseModel):
+    """How one of the correct draws was chosen by importance resampling (``--pick-guided sir``)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    log_weights: list[float] = Field(
+        description="log pi_0(y | plain prompt) - log mu(y | what the sampler saw) of each correct draw, in the order "
+        "drawn, nats"
+    )
+    chosen: int = Field(ge=0, description="which of them the response is, from 0")
+    ess: float = Field(ge=0, description="effective sample size of their weights: from 1 to their number")
+    mean: float = Field(
+        ge=0,
+        description="sum of their weights over all draws of the stage: an unbiased estimate of the plain prompt's pass "
+        "rate, if a stage without a correct draw counts as 0",
+    )
 
 
 class Attempts(BaseModel):
@@ -47,7 +68,9 @@ class Attempts(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     self_: StageCounts | None = Field(None, alias="self", description="draws from the plain prompt")
-    guided: StageCounts | None = Field(None, description="draws from the guided prompt")
+    guided_answer: StageCounts | None = Field(None, description="draws with the answer as a hint")
+    guided_partial: StageCounts | None = Field(None, description="draws with the first part of the solution as a hint")
+    guided: StageCounts | None = Field(None, description="draws from the guided prompt, with the whole solution")
     pass_rate: float | None = Field(
         None,
         ge=0,
@@ -59,10 +82,16 @@ class Attempts(BaseModel):
         None, ge=0, le=1, description="share of the response's word 8-grams that stand in the expert's text"
     )
     near_copy: bool | None = Field(None, description="expert_overlap of a self or guided response is 0.6 or more")
+    resampling: Resampling | None = Field(None, description="of a guided response chosen by importance resampling")
 
     def by_stage(self) -> dict[str, StageCounts]:
         """The counts of every stage that drew."""
-        stages = {"self": self.self_, "guided": self.guided}
+        stages = {
+            "self": self.self_,
+            "guided_answer": self.guided_answer,
+            "guided_partial": self.guided_partial,
+            "guided": self.guided,
+        }
         return {stage: counts for stage, counts in stages.items() if counts is not None}
 
 
@@ -118,7 +147,7 @@ class Provenance(BaseModel):
     )
     stops: list[str] | None = Field(None, description="further tokens that ended a draw (--stop); none where absent")
     sampling: dict[str, Any] = Field(description="every sampling parameter as sent")
-    selection: str = Field(description="picker: first, grape or shortest")
+    selection: str = Field(description="picker: first, grape, shortest or sir (sir:POWER if tempered)")
     verifier: str = Field(description="verifier that accepted the response")
     verifier_kind: str | None = Field(
         None, description="'checked' (an answer compared, a test run), 'judged' (a model's opinion) or 'unchecked'"
@@ -154,6 +183,11 @@ class Record(BaseModel):
         min_length=1, description="the conversation; the last turn is the assistant's chosen response"
     )
     tier: Tier = Field(description="the stage that produced the response")
+    hint: Hint | None = Field(
+        None,
+        description="guided rows: what the sampler was shown, the answer alone, the first part of the solution, or all "
+        "of it",
+    )
     response_token_ids: list[int] = Field(
         min_length=1, description="exact ids sampled (or of the expert's text), end-of-turn token included"
     )

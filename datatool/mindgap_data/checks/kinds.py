@@ -64,7 +64,8 @@ KINDS: dict[str, Kind] = {
         3,
         "an answer without the working the expert shows",
         0.1,
-        "Answers without reasoning teach no reasoning: ask for a step-by-step solution with --instruction.",
+        "Answers without reasoning teach no reasoning: ask for a step-by-step solution with --instruction, and drop "
+        "guided ones with `rewrite --require-working`.",
     ),
     "near_copy": Kind(
         2,

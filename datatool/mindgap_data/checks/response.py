@@ -13,18 +13,15 @@ from mindgap_data.errors import one_line
 from mindgap_data.importance import kl_k3
 from mindgap_data.record import Record
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap, words
+from mindgap_data.rewrite.working import only_answers
 from mindgap_data.verify import Verdict
 
 # Looked at with these limits, a worked solution passes and a loop does not (tests/datatool/checks/test_response.py).
 REPEATED_LINES = 4
 REPEATED_NGRAMS = 0.6  # share of word 4-grams that came before, in texts of 40 words or more
 COMPRESSION_RATIO = 6.0  # bytes over deflated bytes, in texts of 400 bytes or more
-WORKING_WORDS = 4
 
 _SPECIAL = re.compile(r"<\|[\w ]{1,40}\|>|\[/?INST\]|<(?:start|end)_of_turn>|<</?SYS>>|</?s>")
-_FINAL_ANSWER = re.compile(
-    r"\\boxed\{[^\n]{0,200}|####[^\n]{0,200}|\b(?:final )?answer(?: is)?\b[^\n]{0,80}", re.IGNORECASE
-)
 _OPEN_ENDED = re.compile(
     r"(?:[,;:(\[{=+*/\\<&]|\s-|\b(?:the|a|an|and|or|of|is|are|to|so|we|with|that|then|for|in|by))$", re.IGNORECASE
 )
@@ -37,7 +34,8 @@ def inspect(record: Record) -> list[RowFinding]:
     prompt = "\n".join(message.content for message in record.messages[:-1])
     found = [*_logprobs(record), *_template_text(text), *_repetition(text), *_truncated(text)]
     if record.tier != "expert":
-        found += [*_leak(text), *_copy(text, record.expert)]
+        # Only who was shown a solution can speak of a teacher whom the problem does not know.
+        found += [*_leak(text, prompt if record.tier == "guided" else None), *_copy(text, record.expert)]
         found += [*_language(text, f"{prompt}\n{record.expert}"), *_answer_only(text, record.expert)]
     return found
 
@@ -94,8 +92,8 @@ def _truncated(text: str) -> Iterator[RowFinding]:
         yield RowFinding("truncated", f"{'```' if text.count('```') % 2 else '$$'} is not closed")
 
 
-def _leak(text: str) -> Iterator[RowFinding]:
-    if phrase := mentions_reference(text):
+def _leak(text: str, prompt: str | None) -> Iterator[RowFinding]:
+    if phrase := mentions_reference(text, prompt):
         yield RowFinding("leak", f"says {phrase!r}")
 
 
@@ -118,10 +116,5 @@ def _language(text: str, known: str) -> Iterator[RowFinding]:
 
 
 def _answer_only(text: str, expert: str) -> Iterator[RowFinding]:
-    if _working(text) < WORKING_WORDS <= _working(expert):
+    if only_answers(text, expert):
         yield RowFinding("answer_only", f"{len(words(text))} words, where the expert uses {len(words(expert))}")
-
-
-def _working(text: str) -> int:
-    """Words before and after the statement of the final answer."""
-    return len(words(_FINAL_ANSWER.sub(" ", text)))

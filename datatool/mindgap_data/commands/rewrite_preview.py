@@ -1,5 +1,7 @@
 """What `mindgap-data rewrite --dry-run` shows: settings, first prompts and a cost estimate, without the model."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,7 +11,10 @@ from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.rewrite.job import RewriteRequest
+from mindgap_data.rewrite.pickers import selection_name
+from mindgap_data.rewrite.stages import RewriteOptions
 from mindgap_data.rows.problem import Problem, to_problem
+from mindgap_data.rows.shapes import Turn
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.job import RunFiles
 
@@ -40,7 +45,7 @@ def _show_settings(console: Console, request: RewriteRequest, files: RunFiles) -
         "context": engine.max_context or "the model's own",
         "training length": request.policy.sequence_len or "the context",
         "stages": ", ".join(options.stages),
-        "samples": f"up to {options.samples} a stage, picker {options.picker}",
+        "samples": f"up to {options.samples} a stage, picker {options.picker}{_guided_picker(options)}",
         "sampling": ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items()),
         "log-probs": f"of {distribution} distribution",
         "verifier": request.verifier.name,
@@ -54,15 +59,27 @@ def _show_settings(console: Console, request: RewriteRequest, files: RunFiles) -
 
 def _show_prompts(console: Console, request: RewriteRequest, tokenizer: ChatTokenizer) -> None:
     where, problem = _first_problem(request)
+    prompts: dict[str, Sequence[Turn] | None] = {"self": problem.messages}
+    for guided in request.options.guided:
+        prompts[guided.stage] = guided.messages(problem.messages, problem.expert, problem.answer)
     for stage in request.options.drawing:
-        messages = list(problem.messages)
-        if stage == "guided":
-            messages = request.options.guided.messages(messages, problem.expert, problem.answer)
         console.print(Text(f"\nPrompt of the {stage} stage, {where}:", style="bold"))
-        console.print(Text(tokenizer.prompt_text(messages, problem.tools)))
+        messages = prompts[stage]
+        console.print(
+            Text(
+                "None: no part of this solution is without the answer."
+                if messages is None
+                else tokenizer.prompt_text(messages, problem.tools)
+            )
+        )
     if "expert" in request.options.stages:
         console.print(Text(f"\nThe expert's response, {where}:", style="bold"))
         console.print(Text(problem.expert))
+
+
+def _guided_picker(options: RewriteOptions) -> str:
+    name = selection_name(options.picker_of("guided"), options.sir_power)
+    return "" if name == options.picker else f", {name} in the guided stage"
 
 
 def _first_problem(request: RewriteRequest) -> tuple[str, Problem]:

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from mindgap_data.rewrite.guided import stage_of
 from mindgap_data.rewrite.job import RewriteSummary
 from mindgap_data.run.job import RunFiles
 
@@ -15,6 +16,7 @@ COUNTS = {
     "no\nanswer": "no_answer",
     "checker\nerror": "checker_error",
     "leaked": "leaked",
+    "bare": "bare",
 }
 
 
@@ -53,13 +55,25 @@ def _bias(summary: RewriteSummary) -> str:
     return " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
 
 
+def _counted(summary: RewriteSummary, outcome: str) -> bool:
+    """Whether an outcome has a column: only where working is asked for is a bare answer one."""
+    return outcome != "bare" or any("bare" in counts for counts in summary.stages.values())
+
+
+def _chosen(summary: RewriteSummary) -> dict[str, int]:
+    """Rows by the stage that gave the response."""
+    guided = {stage_of(hint): rows for hint, rows in summary.hints.items()}
+    return {"self": summary.tiers["self"], **guided, "expert": summary.tiers["expert"]}
+
+
 def _tiers_table(summary: RewriteSummary, *, upright: bool) -> Table:
     """What became of rows and draws: a line a tier, or, ``upright``, a column a tier."""
-    lines = [["tier", "rows", "share", *COUNTS]]
-    for tier, rows in summary.tiers.items():
-        counts = summary.stages.get(tier, {})
-        cells = [str(counts.get(name, 0)) if counts else "-" for name in COUNTS.values()]
-        lines.append([tier, str(rows), f"{rows / max(summary.rewritten, 1):.1%}", *cells])
+    columns = {heading: name for heading, name in COUNTS.items() if _counted(summary, name)}
+    lines = [["tier", "rows", "share", *columns]]
+    for stage, rows in _chosen(summary).items():
+        counts = summary.stages.get(stage, {})
+        cells = [str(counts.get(name, 0)) if counts else "-" for name in columns.values()]
+        lines.append([stage, str(rows), f"{rows / max(summary.rewritten, 1):.1%}", *cells])
     if upright:
         lines = [[cell.replace("\n", " ") for cell in line] for line in zip(*lines, strict=True)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

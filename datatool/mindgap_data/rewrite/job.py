@@ -10,7 +10,8 @@ from typing import Any
 
 from mindgap_data.engines import Engine, Sampling
 from mindgap_data.engines.open import Policy
-from mindgap_data.record import TIERS, Record
+from mindgap_data.record import TIERS, Hint, Record
+from mindgap_data.rewrite.pickers import selection_name
 from mindgap_data.rewrite.previous import PreviousRound
 from mindgap_data.rewrite.records import run_provenance
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
@@ -35,6 +36,7 @@ class RewriteSummary:
     rewritten: int
     failed: int
     tiers: Mapping[str, int]
+    hints: Mapping[Hint, int]  # rows of the guided tier, by what the sampler was shown
     pass_rate: float | None
     stages: Mapping[str, Mapping[str, int]]
     near_copies: int
@@ -57,6 +59,7 @@ class RewriteTally:
     """What became of the rows."""
 
     tiers: Counter[str] = field(default_factory=Counter)
+    hints: Counter[Hint] = field(default_factory=Counter)
     stages: dict[str, Counter[str]] = field(default_factory=dict)
     pass_rate_sum: float = 0.0
     pass_rate_rows: int = 0
@@ -70,11 +73,13 @@ class RewriteTally:
         self.tiers[record.tier] += 1
         kept = record.provenance.drawn_in is not None
         self.kept += kept
+        if record.hint is not None:
+            self.hints[record.hint] += 1
         for stage, counts in attempts.by_stage().items():
             if kept and stage == record.tier:
                 continue  # drawn then, not now
             self.stages.setdefault(stage, Counter()).update(counts.model_dump(exclude_unset=True))
-            if stage == record.tier and record.provenance.selection == "first":
+            if counts.correct and record.provenance.selection == "first":
                 self.saved_draws += samples - counts.sampled
         if attempts.pass_rate is not None:
             self.pass_rate_sum += attempts.pass_rate
@@ -140,7 +145,11 @@ class RewriteJob:
             "keep_within": None if self.previous is None else self.plan.options.keep_within,
             "stages": list(self.plan.options.stages),
             "samples": self.plan.options.samples,
-            "guided_template": sha256(self.plan.options.guided.template.encode()).hexdigest()[:16],
+            "guided_templates": {
+                one.hint: sha256(one.template.encode()).hexdigest()[:16] for one in self.plan.options.guided
+            },
+            "guided_selection": selection_name(self.plan.options.picker_of("guided"), self.plan.options.sir_power),
+            "require_working": self.plan.options.require_working,
             "max_context": self.plan.max_context,
             "sequence_len": self.plan.sequence_len,
             "score_expert": self.plan.options.score_expert,
@@ -200,6 +209,7 @@ class RewriteJob:
             rewritten=result.written,
             failed=result.failed,
             tiers={tier: tally.tiers[tier] for tier in TIERS},
+            hints={one.hint: tally.hints[one.hint] for one in self.plan.options.guided},
             pass_rate=tally.pass_rate_sum / tally.pass_rate_rows if tally.pass_rate_rows else None,
             stages={stage: dict(counts) for stage, counts in tally.stages.items()},
             near_copies=tally.near_copies,

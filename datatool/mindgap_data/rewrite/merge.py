@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data.errors import UserError
-from mindgap_data.record import TIERS, Record
+from mindgap_data.record import HINTS, TIERS, Record
 from mindgap_data.rewrite.job import read_problem, row_key
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow, dumps, loads
@@ -174,6 +174,8 @@ def _figures(shards: Sequence[FinishedShard]) -> dict[str, Any]:
             stages.setdefault(stage, Counter()).update(counts)
     rated = [shard.figures for shard in shards if shard.figures["pass_rate"] is not None]
     rows = sum(one["rewritten"] for one in rated)
+    hints = [hint for hint in HINTS if any(hint in shard.figures["hints"] for shard in shards)]
+    figures["hints"] = {hint: sum(shard.figures["hints"][hint] for shard in shards) for hint in hints}
     figures["tiers"] = {tier: sum(shard.figures["tiers"][tier] for shard in shards) for tier in TIERS}
     figures["stages"] = {stage: dict(counts) for stage, counts in stages.items()}
     figures["pass_rate"] = sum(one["pass_rate"] * one["rewritten"] for one in rated) / rows if rows else None

@@ -10,6 +10,7 @@ from mindgap_data.policy.models import ModelSpec, adapter_fingerprint
 from mindgap_data.record import (
     SCHEMA_VERSION,
     Attempts,
+    Hint,
     PolicyIdentity,
     Provenance,
     Record,
@@ -30,6 +31,7 @@ class Response:
     token_ids: tuple[int, ...]
     behavior: tuple[float, ...] | None
     policy: tuple[float, ...] | None  # None until scored
+    hint: Hint | None = None  # of a guided response
 
 
 def policy_identity(spec: ModelSpec, engine: Engine) -> PolicyIdentity:
@@ -79,6 +81,7 @@ def build_record(
             "id": problem.id,
             "messages": [*problem.messages, tokenizer.turn(response.token_ids)],
             "tier": response.tier,
+            **({} if response.hint is None else {"hint": response.hint}),
             "response_token_ids": list(response.token_ids),
             "behavior_logprobs": None if response.behavior is None else rounded(response.behavior),
             "policy_logprobs": rounded(response.policy or ()),

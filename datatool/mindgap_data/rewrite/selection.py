@@ -131,6 +131,7 @@ def expert_record(record: Record) -> Record:
         update={
             "messages": [*record.messages[:-1], last],
             "tier": "expert",
+            **({} if record.hint is None else {"hint": None}),
             "response_token_ids": record.expert_token_ids,
             "behavior_logprobs": logged,
             "policy_logprobs": record.expert_logprobs,

@@ -1,25 +1,25 @@
 """What happens to one problem: draw from the plain prompt, then guided, else take the expert; then score."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, cast
+from typing import cast
 
 from mindgap_data.engines import Failure, Request, Sampling, Score, Scores
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import Attempts, Provenance, Record, StageCounts, Tier
-from mindgap_data.rewrite.guided import GuidedPrompt
+from mindgap_data.record import Attempts, Hint, Provenance, Record, Resampling, StageCounts, Tier
+from mindgap_data.rewrite.guided import GuidedPrompt, stage_of
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap
+from mindgap_data.rewrite.pickers import SCORING, Picker, pick, resample, selection_name, uniform_number
 from mindgap_data.rewrite.previous import KEEP_WITHIN, after_round, drift_ratio, is_kept, kept_provenance
 from mindgap_data.rewrite.records import Response, build_record, demonstrated, rounded
+from mindgap_data.rewrite.working import only_answers
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.outcomes import Attempt, Outcome
 from mindgap_data.run.scheduler import Ask, Steps, draw
 from mindgap_data.verify.load import load_verifier, verifier_kind
 
-Picker = Literal["first", "grape", "shortest"]
-Stage = Literal["self", "guided"]
 COUNTED = ("sampled", "correct", "wrong", "truncated", "no_answer", "checker_error", "leaked")
 
 
@@ -30,16 +30,24 @@ class RewriteOptions:
     stages: tuple[Tier, ...]  # in order; "expert" is the fallback
     samples: int  # cap on draws per stage
     picker: Picker
-    guided: GuidedPrompt
+    guided: tuple[GuidedPrompt, ...]  # the ladder of hints, from the least help to the most
     score_expert: bool  # also the expert's log-probs where another tier is chosen
     seed: int
     round: int = 0
     keep_within: float = KEEP_WITHIN  # C: an earlier response is kept at a ratio in [1/C, C]
+    guided_picker: Picker | None = None  # of the guided stages; None: the same
+    sir_power: float = 1.0  # of the weights in importance resampling
+    require_working: bool = False  # of a guided response to the whole solution, too
 
     @property
-    def drawing(self) -> tuple[Stage, ...]:
-        """The stages that draw; the expert is what is left when they find nothing."""
-        return tuple(stage for stage in self.stages if stage != "expert")
+    def drawing(self) -> tuple[str, ...]:
+        """The stages that draw, as they are counted; the expert is what is left when they find nothing."""
+        names = {"self": ("self",), "guided": tuple(one.stage for one in self.guided), "expert": ()}
+        return tuple(name for stage in self.stages for name in names[stage])
+
+    def picker_of(self, tier: Tier) -> Picker:
+        """The picker among the correct draws of a tier's stages."""
+        return self.guided_picker or self.picker if tier == "guided" else self.picker
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,17 @@ class Plan:
     max_context: int  # of the engine, tokens: prompt + response of any draw
     sequence_len: int  # of training, tokens: plain prompt + response
     provenance: Provenance  # what is the same for every row
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A prompt to draw from."""
+
+    name: str  # in ``attempts`` and in the keys of its draws
+    tier: Tier
+    hint: Hint | None
+    prompt: tuple[int, ...]
+    picker: Picker
 
 
 def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None) -> Steps[Record]:
@@ -70,19 +89,23 @@ def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None)
     problem, demonstration = demonstrated(problem, plan.tokenizer)
     if len(prompt) >= plan.sequence_len:
         raise RowError(f"the prompt is {len(prompt)} tokens long, the context holds {plan.sequence_len}")
-    counts: dict[Stage, StageCounts] = {}
+    counts: dict[str, StageCounts] = {}
     chosen: Response | None = None
+    resampling: Resampling | None = None
     ratio: float | None = None
     kept = False
-    for stage in plan.options.drawing:
-        if earlier is not None and earlier.tier == stage:
+    for stage in _stages(problem, prompt, plan):
+        if earlier is not None and _stage_of(earlier) == stage.name:
             chosen, ratio = yield from _reconsider(problem, earlier, prompt, plan)
             if kept := chosen is not None:
-                if (then := earlier.attempts.by_stage().get(stage)) is not None:
-                    counts[stage] = then
+                if (then := earlier.attempts.by_stage().get(stage.name)) is not None:
+                    counts[stage.name] = then
+                resampling = earlier.attempts.resampling
                 break
-        chosen, counts[stage] = yield from _stage(problem, stage, prompt, plan)
-        if chosen is not None:
+        correct, counts[stage.name] = yield from _draw(problem, stage, prompt, plan)
+        if correct:
+            candidates = _candidates(correct, stage, plan)
+            chosen, resampling = yield from _pick(candidates, counts[stage.name].sampled, stage, problem, prompt, plan)
             break
     if chosen is None:
         chosen = _expert(problem, prompt, demonstration, counts, plan)
@@ -91,7 +114,8 @@ def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None)
     if earlier is not None:
         own = kept_provenance(earlier.provenance, plan.provenance) if kept else provenance
         provenance = after_round(own, earlier, ratio)
-    record = build_record(problem, chosen, plan.tokenizer, _attempts(problem, chosen, counts), provenance)
+    attempts = _attempts(problem, chosen, counts, resampling)
+    record = build_record(problem, chosen, plan.tokenizer, attempts, provenance)
     if expert_logprobs is not None:
         record.expert_token_ids, record.expert_logprobs = list(demonstration), rounded(expert_logprobs)
     return record
@@ -110,72 +134,96 @@ def _reconsider(
     ratio = drift_ratio(outcome.logprobs, behavior)
     if not is_kept(ratio, plan.options.keep_within):
         return None, ratio
-    return Response(earlier.tier, plan.tokenizer.response_text(ids), ids, behavior, outcome.logprobs), ratio
+    text = plan.tokenizer.response_text(ids)
+    return Response(earlier.tier, text, ids, behavior, outcome.logprobs, earlier.hint), ratio
 
 
-def _stage(
-    problem: Problem, stage: Stage, plain: tuple[int, ...], plan: Plan
-) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[Response | None, StageCounts]]:
-    """Draw up to the cap; return the picked response, if any is correct, and the counts."""
-    counts = StageCounts(**dict.fromkeys(COUNTED, 0))
-    prompt = plain
-    if stage == "guided":
-        prompt = plan.tokenizer.prompt_ids(
-            plan.options.guided.messages(problem.messages, problem.expert, problem.answer), problem.tools
-        )
+def _stage_of(record: Record) -> str:
+    """The stage that gave a record's response."""
+    return stage_of(record.hint or "full") if record.tier == "guided" else record.tier
+
+
+def _stages(problem: Problem, plain: tuple[int, ...], plan: Plan) -> Iterator[_Stage]:
+    """The prompts to draw from, one after the other; a hint that this problem does not allow is left out."""
+    options = plan.options
+    if "self" in options.stages:
+        yield _Stage("self", "self", None, plain, options.picker_of("self"))
+    if "guided" in options.stages:
+        for guided in options.guided:
+            messages = guided.messages(problem.messages, problem.expert, problem.answer)
+            if messages is not None:
+                prompt = plan.tokenizer.prompt_ids(messages, problem.tools)
+                yield _Stage(guided.stage, "guided", guided.hint, prompt, options.picker_of("guided"))
+
+
+def _draw(
+    problem: Problem, stage: _Stage, plain: tuple[int, ...], plan: Plan
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[list[Attempt], StageCounts]]:
+    """Draw up to the cap; return the correct draws and the counts."""
+    options, counts = plan.options, StageCounts(**dict.fromkeys(COUNTED, 0))
     # The response is trained on behind the plain prompt, and drawn behind the stage's own.
-    room = min(plan.sampling.max_tokens, plan.sequence_len - len(plain), plan.max_context - len(prompt))
+    room = min(plan.sampling.max_tokens, plan.sequence_len - len(plain), plan.max_context - len(stage.prompt))
     if room < 1:
-        return None, counts
+        return [], counts
     # The first correct draw of an i.i.d. sequence has the law of a uniform pick among the correct ones.
-    at_once = 1 if plan.options.picker == "first" else plan.options.samples
+    at_once = 1 if stage.picker == "first" else options.samples
     # A later round draws anew, not with the random numbers of the one before.
-    key = f"{problem.id}/{stage}" if plan.options.round == 0 else f"{problem.id}/round {plan.options.round}/{stage}"
-    draws = [draw(f"{key}/{n}", prompt, plan.options.seed, room) for n in range(plan.options.samples)]
+    key = f"{problem.id}/{stage.name}" if options.round == 0 else f"{problem.id}/round {options.round}/{stage.name}"
+    draws = [draw(f"{key}/{n}", stage.prompt, options.seed, room) for n in range(options.samples)]
     correct: list[Attempt] = []
-    for start in range(0, plan.options.samples, at_once):
+    for start in range(0, options.samples, at_once):
         outcomes = yield Ask(draws[start : start + at_once], later=draws[start + at_once :])
         attempts = [outcome for outcome in outcomes if isinstance(outcome, Attempt)]
         if lost := len(outcomes) - len(attempts):
             counts.unserved += lost
-        correct += [attempt for attempt in attempts if _count(attempt, stage, counts) == "correct"]
+        correct += [attempt for attempt in attempts if _count(attempt, stage, problem, plan, counts) == "correct"]
         if correct:
             break
-    if not correct:
-        return None, counts
-    return (yield from _pick(correct, stage, problem, plain, plan)), counts
+    return correct, counts
 
 
-def _count(attempt: Attempt, stage: Stage, counts: StageCounts) -> str:
+def _count(attempt: Attempt, stage: _Stage, problem: Problem, plan: Plan, counts: StageCounts) -> str:
     """Put a draw into exactly one count, and say which."""
     kind: str = attempt.verdict
-    if kind == "correct" and stage == "guided" and mentions_reference(attempt.text):
-        kind = "leaked"
+    if kind == "correct" and stage.hint is not None:
+        if mentions_reference(attempt.text, "\n".join(str(turn.get("content") or "") for turn in problem.messages)):
+            kind = "leaked"
+        # Shown the answer alone, or the beginning, who only states the answer has solved nothing.
+        elif (stage.hint != "full" or plan.options.require_working) and only_answers(attempt.text, problem.expert):
+            kind = "bare"
     counts.sampled += 1
     setattr(counts, kind, getattr(counts, kind) + 1)
     return kind
 
 
-def _pick(
-    correct: list[Attempt], stage: Stage, problem: Problem, plain: tuple[int, ...], plan: Plan
-) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], Response]:
-    """The chosen one of the correct attempts, by the picker."""
+def _candidates(correct: list[Attempt], stage: _Stage, plan: Plan) -> list[Response]:
+    """The correct draws as responses, in the order drawn."""
     # Drawn from the plain prompt and the model's own distribution, the behaviour log-probs are the policy's.
-    known = stage == "self" and plan.sampling.is_model_distribution
-    candidates = [Response(stage, a.text, a.token_ids, a.logprobs, a.logprobs if known else None) for a in correct]
-    if plan.options.picker == "first" or len(candidates) == 1:
-        return candidates[0]
-    if plan.options.picker == "shortest":
-        return min(candidates, key=lambda one: len(one.token_ids))
-    if not known:
-        keys = [f"{problem.id}/{stage}/candidate/{n}" for n in range(len(candidates))]
+    known = stage.tier == "self" and plan.sampling.is_model_distribution
+    return [
+        Response(stage.tier, a.text, a.token_ids, a.logprobs, a.logprobs if known else None, stage.hint)
+        for a in correct
+    ]
+
+
+def _pick(
+    candidates: list[Response], drawn: int, stage: _Stage, problem: Problem, plain: tuple[int, ...], plan: Plan
+) -> Generator[Sequence[Request] | Ask, Sequence[Outcome], tuple[Response, Resampling | None]]:
+    """The chosen one of the correct responses, and how it was resampled where it was."""
+    alone = len(candidates) == 1 and stage.picker != "sir"
+    if stage.picker in SCORING and not alone and candidates[0].policy is None:
+        keys = [f"{problem.id}/{stage.name}/candidate/{n}" for n in range(len(candidates))]
         scores = yield [Score(key, plain, one.token_ids) for key, one in zip(keys, candidates, strict=True)]
         candidates = [replace(one, policy=_scored(score)) for one, score in zip(candidates, scores, strict=True)]
-    return max(candidates, key=lambda one: sum(one.policy or ()) / len(one.token_ids))
+    if stage.picker != "sir":
+        return pick(stage.picker, candidates), None
+    uniform = uniform_number(plan.options.seed, f"{problem.id}/{stage.name}/pick")
+    resampling = resample(candidates, drawn, uniform, plan.options.sir_power)
+    return candidates[resampling.chosen], resampling
 
 
 def _expert(
-    problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], counts: Mapping[Stage, StageCounts], plan: Plan
+    problem: Problem, prompt: tuple[int, ...], ids: tuple[int, ...], counts: Mapping[str, StageCounts], plan: Plan
 ) -> Response:
     if "expert" not in plan.options.stages:
         raise RowError(f"no correct response in stages {', '.join(plan.options.stages)}{_unserved(counts)}")
@@ -192,7 +240,7 @@ def _expert(
     return Response("expert", plan.tokenizer.response_text(ids), ids, tuple(logged) if logged else None, None)
 
 
-def _unserved(counts: Mapping[Stage, StageCounts]) -> str:
+def _unserved(counts: Mapping[str, StageCounts]) -> str:
     number = sum(one.unserved for one in counts.values())
     return f" ({number} requests could not be served by the engine)" if number else ""
 
@@ -222,7 +270,9 @@ def _scored(outcome: Outcome) -> tuple[float, ...]:
     return cast(Scores, outcome).logprobs
 
 
-def _attempts(problem: Problem, chosen: Response, counts: dict[Stage, StageCounts]) -> Attempts:
+def _attempts(
+    problem: Problem, chosen: Response, counts: Mapping[str, StageCounts], resampling: Resampling | None
+) -> Attempts:
     own = counts.get("self")
     overlap = None if chosen.tier == "expert" else round(ngram_overlap(chosen.text, problem.expert), 4)
     return Attempts.model_validate(
@@ -231,6 +281,7 @@ def _attempts(problem: Problem, chosen: Response, counts: dict[Stage, StageCount
             "pass_rate": own.correct / own.sampled if own and own.sampled else None,
             "expert_overlap": overlap,
             "near_copy": None if overlap is None else overlap >= NEAR_COPY,
+            **({} if resampling is None else {"resampling": resampling}),
         }
     )
 
@@ -242,6 +293,7 @@ def _provenance(problem: Problem, chosen: Response, plan: Plan) -> Provenance:
     return plan.provenance.model_copy(
         update={
             **own,
+            "selection": selection_name(plan.options.picker_of(chosen.tier), plan.options.sir_power),
             "behavior": None if chosen.behavior is None else source,
             "behavior_prompt": {"self": "plain", "guided": "guided"}.get(chosen.tier),
         }

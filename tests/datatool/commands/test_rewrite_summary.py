@@ -19,6 +19,7 @@ def summary() -> RewriteSummary:
         **{
             **numbers,
             "rewritten": 1500,
+            "hints": {"full": 400},
             "tiers": {"self": 1000, "guided": 400, "expert": 100},
             "stages": {"self": COUNTS, "guided": COUNTS},
             "pass_rate": 0.5,

@@ -82,6 +82,7 @@ def test_the_row_keeps_its_own_numbers(tmp_path):
         "no_answer": 0,
         "checker_error": 0,
         "leaked": 0,
+        "bare": 0,
     }
 
 

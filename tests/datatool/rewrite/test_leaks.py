@@ -22,6 +22,10 @@ LEAKS = [
     ("Reading the <teacher_solution> we see 7.", "teacher solution"),
     ("Following the teacher's guidance, add.", "the teacher's guidance"),
     ("The given step-by-step solution is clear.", "the given step-by-step solution"),
+    ("The teacher once provided a step-by-step solution.", "the teacher once provided a step-by-step solution"),
+    ("The teacher does not provide a direct answer.", "the teacher does not provide a direct answer"),
+    ("Since we are told the answer is 5, add.", "we are told the answer"),
+    ("The answer was already given: 5.", "the answer was already given"),
     ("根据参考答案,结果是 7。", "参考答案"),
 ]
 CLEAN = [
@@ -44,6 +48,10 @@ CLEAN = [
     "An expert painter needs 3 hours.",
     "Check your answer: 7 - 4 = 3.",
     "Based on the given information we add.",
+    "The teacher gives 5 books to each of 3 pupils.",
+    "The teacher has already provided 12 pencils, so 20 - 12 = 8.",
+    "The answer is given by 3 * 4 = 12.",
+    "We are told that the train leaves at 5.",
     "",
 ]
 
@@ -61,7 +69,26 @@ def test_ordinary_mathematics_is_no_mention(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["the given ", "as shown in the ", "the teacher's ", "a" * 50, "the solution that is "]
+    ("text", "prompt", "phrase"),
+    [
+        ("The teacher once provided this.", "What is 2 + 3?", "the teacher"),
+        ("The teacher does not provide more.", "What is 2 + 3?", "the teacher"),
+        ("It is what our tutor’s method gives.", "What is 2 + 3?", "our tutor's"),
+        ("The teacher does not provide more.", "A Teacher has 5 books. How many?", None),
+        ("The teachers have 10 books.", "Two teachers have 5 books each.", None),
+        ("A teacher may have 5.", "What is 2 + 3?", None),
+    ],
+)
+def test_a_teacher_the_problem_does_not_know_is_the_one_of_the_guided_prompt(
+    text: str, prompt: str, phrase: str | None
+) -> None:
+    assert mentions_reference(text, prompt) == phrase
+    assert mentions_reference(text) is None
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["the given ", "as shown in the ", "the teacher's ", "a" * 50, "the solution that is ", "the teacher has not "],
 )
 def test_two_megabytes_of_half_matches_are_settled(unit: str) -> None:
     # Two million characters: anything slower than linear matching would not end.

@@ -53,7 +53,7 @@ def source(tmp_path: Path) -> Path:
 
 def rewrite(source: Path, output: Path, pool: VerifierPool, shard: Shard | None = None, seed: int = 0) -> Path:
     engine = InstantEngine(answer)
-    options = RewriteOptions(TIERS, 2, "first", GuidedPrompt(), score_expert=True, seed=seed)
+    options = RewriteOptions(TIERS, 2, "first", (GuidedPrompt(),), score_expert=True, seed=seed)
     policy = Policy(ModelSpec(), EngineSettings())
     rows = InputRows(open_source(str(source)), Fields())
     request = RewriteRequest(rows, policy, Sampling(), VerifierSettings("numeric"), options, shard)

@@ -58,7 +58,7 @@ def files(tmp_path: Path) -> RunFiles:
 
 
 def request(source: Path, samples: int = 2) -> RewriteRequest:
-    options = RewriteOptions(("self",), samples, "first", GuidedPrompt(), score_expert=True, seed=5)
+    options = RewriteOptions(("self",), samples, "first", (GuidedPrompt(),), score_expert=True, seed=5)
     rows = InputRows(open_source(str(source)), Fields())
     return RewriteRequest(rows, Policy(ModelSpec(), EngineSettings()), Sampling(), VerifierSettings("numeric"), options)
 

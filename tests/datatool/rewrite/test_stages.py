@@ -4,77 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from characters import Characters
-from mindgap_data.engines import Draw, Failure, Request, Sampling, Score, Scores
-from mindgap_data.record import Provenance, Record
-from mindgap_data.rewrite.guided import GuidedPrompt
-from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
-from mindgap_data.rows.problem import Problem
+from mindgap_data.engines import Draw, Failure, Sampling, Score
+from mindgap_data.rewrite.guided import ladder
+from mindgap_data.rewrite.stages import Plan
 from mindgap_data.rows.values import RowError
-from mindgap_data.run.outcomes import Attempt, Outcome
-from mindgap_data.run.scheduler import Ask
-
-TOKENIZER = Characters()
-PROVENANCE = Provenance(
-    schema_version=1,
-    tool_version="0",
-    model="m",
-    engine="e",
-    tokenizer="t",
-    chat_template="c",
-    sampling={},
-    selection="first",
-    verifier="math",
-    seed=0,
-)
-
-
-def problem(**changes: object) -> Problem:
-    row = {
-        "id": "p",
-        "messages": ({"role": "user", "content": "6 x 7?"},),
-        "expert": "It is 42.",
-        "answer": "42",
-        "row": {},
-        "extra": {"source": "here"},
-    }
-    return Problem(**{**row, **changes})  # type: ignore[arg-type]
-
-
-def plan(sampling: Sampling | None = None, context: int = 4096, sequence_len: int = 4096, **options: object) -> Plan:
-    wanted = {
-        "stages": ("self", "guided", "expert"),
-        "samples": 2,
-        "picker": "first",
-        "guided": GuidedPrompt(),
-        "score_expert": False,
-        "seed": 0,
-    }
-    asked = RewriteOptions(**{**wanted, **options})  # type: ignore[arg-type]
-    return Plan(asked, TOKENIZER, sampling or Sampling(), context, sequence_len, PROVENANCE)  # type: ignore[arg-type]
-
-
-def drawn(verdict: str, text: str = "42") -> Attempt:
-    ids = TOKENIZER.response_ids(text)
-    return Attempt(verdict, len(ids), text, ids, (-0.25,) * len(ids))  # type: ignore[arg-type]
-
-
-def drive(one: Problem, how: Plan, outcomes: Sequence[Outcome]) -> tuple[Record, list[Request]]:
-    """Run the procedure on draws with these outcomes; scores are -0.5 a token. Returns the record and the requests."""
-    steps, left, asked = rewrite_problem(one, how), list(outcomes), list[Request]()
-    answers: list[Outcome] | None = None
-    while True:
-        try:
-            ask = steps.send(answers)  # type: ignore[arg-type]
-        except StopIteration as stop:
-            assert not left, "the procedure did not ask for every draw"
-            return stop.value, asked
-        requests = ask.requests if isinstance(ask, Ask) else ask
-        asked += requests
-        answers = [
-            Scores((-0.5,) * len(request.response_ids)) if isinstance(request, Score) else left.pop(0)
-            for request in requests
-        ]
+from mindgap_data.run.outcomes import Outcome
+from procedure import TOKENIZER, drawn, drive, plan, problem
 
 
 def test_the_first_correct_draw_is_kept_and_no_more_are_asked_for() -> None:
@@ -128,6 +63,64 @@ def test_shortest_draws_all_and_takes_the_shortest_correct_one() -> None:
     outcomes = [drawn("correct", "It is 42"), drawn("correct", "42")]
     record, asked = drive(problem(), plan(picker="shortest"), outcomes)
     assert (len(asked), record.messages[-1].content) == (2, "42")
+
+
+EXPERT = "First take 6 tens of 7. Then add them up to 42. The answer is 42."
+
+
+def test_the_least_help_that_succeeds_is_used_and_every_rung_is_counted_by_its_name() -> None:
+    outcomes = [drawn("wrong"), drawn("correct", "The answer is 42."), drawn("correct", "6 x 7 is 42")]
+    how = plan(samples=1, guided=ladder("answer,partial,full"))
+    record, asked = drive(problem(expert=EXPERT), how, outcomes)
+    assert (record.tier, record.hint, record.messages[-1].content) == ("guided", "partial", "6 x 7 is 42")
+    keys = [request.key for request in asked if isinstance(request, Draw)]
+    assert keys == ["p/self/0", "p/guided_answer/0", "p/guided_partial/0"]
+    shown = [TOKENIZER.decode(request.prompt_ids) for request in asked if isinstance(request, Draw)]
+    assert "42" in shown[1]
+    assert "6 tens" not in shown[1]
+    assert "6 tens" in shown[2]
+    assert "42" not in shown[2]
+    attempts = record.attempts.model_dump(by_alias=True, exclude_unset=True)
+    counted = {name: {k: n for k, n in attempts[name].items() if n} for name in attempts if "guided" in name}
+    assert counted == {"guided_answer": {"sampled": 1, "bare": 1}, "guided_partial": {"sampled": 1, "correct": 1}}
+    assert record.attempts.pass_rate == 0
+
+
+def test_a_hint_that_would_give_the_answer_away_is_left_out() -> None:
+    outcomes = [drawn("wrong"), drawn("wrong"), drawn("correct", "6 x 7 is 42")]
+    record, asked = drive(problem(), plan(samples=1, guided=ladder("answer,partial,full")), outcomes)
+    assert [request.key for request in asked[:3]] == ["p/self/0", "p/guided_answer/0", "p/guided/0"]
+    assert (record.hint, record.attempts.guided_partial) == ("full", None)
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_a_bare_answer_to_the_whole_solution_is_kept_unless_working_is_asked_for(asked_for: bool) -> None:
+    outcomes = [drawn("wrong"), drawn("correct", "The answer is 42.")]
+    record, _ = drive(problem(expert=EXPERT), plan(samples=1, require_working=asked_for), outcomes)
+    counts = record.attempts.guided
+    assert counts is not None
+    assert (record.tier, counts.correct, counts.bare) == (("expert", 0, 1) if asked_for else ("guided", 1, 0))
+
+
+def test_the_guided_stage_can_have_a_picker_of_its_own() -> None:
+    outcomes = [drawn("wrong"), drawn("wrong"), drawn("correct", "It is 42"), drawn("correct", "42")]
+    record, asked = drive(problem(), plan(guided_picker="shortest"), outcomes)
+    assert [request.key for request in asked[:2]] == ["p/self/0", "p/self/1"], "the self stage stops when it can"
+    assert (record.messages[-1].content, record.provenance.selection) == ("42", "shortest")
+    record, _ = drive(problem(), plan(guided_picker="shortest"), [drawn("correct")])
+    assert (record.tier, record.provenance.selection) == ("self", "first")
+
+
+def test_grape_takes_the_likeliest_per_token_under_the_plain_prompt() -> None:
+    outcomes = [drawn("wrong"), drawn("wrong"), drawn("correct", "42 it is"), drawn("correct", "42")]
+    likely = {"42 it is": -0.1, "42": -0.9}
+
+    def policy(ids: Sequence[int]) -> tuple[float, ...]:
+        return (likely[TOKENIZER.response_text(ids)],) * len(ids)
+
+    record, asked = drive(problem(), plan(guided_picker="grape"), outcomes, policy)
+    assert (record.messages[-1].content, record.policy_logprobs) == ("42 it is", [-0.1] * 9)
+    assert [request.prompt_ids for request in asked if isinstance(request, Score)] == [asked[0].prompt_ids] * 2
 
 
 def test_the_training_length_does_not_shorten_the_guided_prompt() -> None:

@@ -30,7 +30,7 @@ PLAIN = {"problem": "6 x 7?", "solution": "It is \\boxed{42}."}
 def rewritten(row: dict[str, Any], template: str, drawn: str | None, expert_thinking: Any = None) -> Record:
     """The record of a row where the model draws this text, or nothing that is right."""
     chat = ChatTokenizer(bytes_tokenizer(template), "tiny", (), {}, expert_thinking)
-    options = RewriteOptions(("self", "expert"), 1, "first", GuidedPrompt(), score_expert=True, seed=0)
+    options = RewriteOptions(("self", "expert"), 1, "first", (GuidedPrompt(),), score_expert=True, seed=0)
     thinking = {"expert_thinking": chat.expert_thinking} if chat.expert_thinking else {}
     provenance = Provenance.model_validate({**good_record()["provenance"], **thinking})
     steps = rewrite_problem(to_problem(row, Fields()), Plan(options, chat, Sampling(), 900, 900, provenance))

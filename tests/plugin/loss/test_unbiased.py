@@ -1,49 +1,16 @@
 """Expectations by full enumeration: every sequence of a tiny model, weighed by the behaviour policy's probability."""
 
-import itertools
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
 
+from enumerable import LENGTH, SEQUENCES, Model
 from mindgap_data.policy.head import Head
 from mindgap_loss.loss import weighted_nll
 from mindgap_loss.options import LossOptions
 from mindgap_loss.weights import TokenFields
 
-VOCABULARY, LENGTH = 3, 4
-SEQUENCES = torch.tensor(list(itertools.product(range(VOCABULARY), repeat=LENGTH)))  # [81, 4]
 REWARD = torch.tensor([float(1 + 2 * (s.sum() % 3 == 0) + s[0]) for s in SEQUENCES], dtype=torch.float64)
-
-
-@dataclass
-class Model:
-    """An autoregressive model over three tokens: the state is a table by the last two tokens."""
-
-    table: Tensor  # [4, 4, H]
-    weight: Tensor  # [3, H]
-
-    @classmethod
-    def random(cls, seed: int) -> "Model":
-        generator = torch.Generator().manual_seed(seed)
-        table, weight = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((4, 4, 5), (3, 5)))
-        return cls(table.requires_grad_(), weight.requires_grad_())
-
-    def states(self, sequences: Tensor) -> Tensor:
-        """[S, T, H] state that predicts each token."""
-        past = torch.nn.functional.pad(sequences, (2, 0), value=VOCABULARY)
-        return self.table[past[:, :-2], past[:, 1:-1]]
-
-    def log_probs(self) -> Tensor:
-        """[81, 4] of every sequence."""
-        p = (self.states(SEQUENCES) @ self.weight.T).log_softmax(-1)
-        return p.gather(-1, SEQUENCES[..., None])[..., 0]
-
-    def gradient(self, loss: Tensor) -> Tensor:
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, (self.table, self.weight))])
-
-
 POLICY, BEHAVIOR = Model.random(0), Model.random(1)
 MU = BEHAVIOR.log_probs().detach()
 PI = POLICY.log_probs().detach()

@@ -15,10 +15,11 @@ from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import Policy
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, Tier
-from mindgap_data.rewrite.guided import GuidedPrompt
+from mindgap_data.rewrite.guided import ladder
 from mindgap_data.rewrite.job import RewriteRequest
+from mindgap_data.rewrite.pickers import Picker
 from mindgap_data.rewrite.previous import KEEP_WITHIN, PreviousRound, read_previous
-from mindgap_data.rewrite.stages import Picker, RewriteOptions
+from mindgap_data.rewrite.stages import RewriteOptions
 from mindgap_data.rows.inputs import InputRows, Turns
 from mindgap_data.rows.sources import open_source
 from mindgap_data.run.job import RunFiles
@@ -72,9 +73,38 @@ def rewriting_options(function: F) -> F:
         "log-prob) or shortest. The last two draw all samples.",
     )
     @click.option(
+        "--pick-guided",
+        type=click.Choice(["first", "grape", "shortest", "sir"]),
+        help="Picker of the guided stage; sir: importance resampling towards the plain prompt, which draws and scores "
+        "all samples. [default: that of --picker]",
+    )
+    @click.option(
+        "--sir-power",
+        type=click.FloatRange(0, 1),
+        default=1.0,
+        show_default=True,
+        help="Power of the weights in `--pick-guided sir`; 0 is a uniform pick.",
+    )
+    @click.option(
+        "--hints",
+        default="full",
+        show_default=True,
+        help="What the guided stage shows, one try after the other: some of answer, partial (the first part of the "
+        "solution) and full (the solution and the answer), in this order.",
+    )
+    @click.option(
         "--guided-template",
-        type=click.Path(path_type=Path),
-        help="Jinja file for the guided prompt, with problem, solution, answer.",
+        "guided_templates",
+        multiple=True,
+        metavar="[HINT=]FILE",
+        help="Jinja file for the guided prompt of a hint (without HINT: of full), with problem, solution, answer. "
+        "Repeatable.",
+    )
+    @click.option(
+        "--require-working",
+        is_flag=True,
+        help="Keep no guided response that only states the answer where the expert shows how to find it. Always so for "
+        "the hints answer and partial.",
     )
     @click.option(
         "--score-expert/--no-score-expert",
@@ -127,7 +157,11 @@ def rewriting_options(function: F) -> F:
         stages: str,
         samples: int,
         picker: Picker,
-        guided_template: Path | None,
+        pick_guided: Picker | None,
+        sir_power: float,
+        hints: str,
+        guided_templates: tuple[str, ...],
+        require_working: bool,
         score_expert: bool,
         seed: int,
         round_: int | None,
@@ -146,6 +180,8 @@ def rewriting_options(function: F) -> F:
             raise UserError(
                 "--temperature 0 draws the same response every time, with no behaviour policy; use 0.7 or 1"
             )
+        if sir_power != 1 and pick_guided != "sir":
+            raise UserError(f"--sir-power {sir_power:g} is for --pick-guided sir; add that, or leave it out")
         files = RunFiles.beside(output or _default_output(input))
         source, needs_answer = open_source(input), verifier.needs_answer
         rows = InputRows(source, reading.fields, reading.instruction, limit, turns, needs_answer=needs_answer)
@@ -156,14 +192,17 @@ def rewriting_options(function: F) -> F:
             sampling=sampling,
             verifier=verifier,
             options=RewriteOptions(
-                _stages(stages),
-                samples,
-                picker,
-                GuidedPrompt.from_file(guided_template),
-                score_expert,
-                seed,
-                _round(round_, before),
-                keep_within,
+                stages=_stages(stages),
+                samples=samples,
+                picker=picker,
+                guided=ladder(hints, guided_templates),
+                score_expert=score_expert,
+                seed=seed,
+                round=_round(round_, before),
+                keep_within=keep_within,
+                guided_picker=pick_guided,
+                sir_power=sir_power,
+                require_working=require_working,
             ),
             shard=shard,
             previous=before,
