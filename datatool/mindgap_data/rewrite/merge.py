@@ -12,7 +12,7 @@ from mindgap_data.record import HINTS, TIERS, Record
 from mindgap_data.rewrite.job import read_problem, row_key
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow, dumps, loads
-from mindgap_data.rows.reading import read_rows
+from mindgap_data.rows.reading import read_raw_rows
 from mindgap_data.rows.shapes import Fields
 from mindgap_data.rows.sources import Source
 from mindgap_data.rows.writing import AtomicWriter, JsonlWriter, RecordWriter
@@ -142,9 +142,11 @@ class _ShardReader:
 
 
 def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists() and path.stat().st_size:
-        for _, row in read_rows(path):
-            yield row
+    if path.exists():
+        for raw in read_raw_rows(path):
+            if raw.row is None:
+                raise UserError(f"{path}:{raw.line}: {raw.error}")
+            yield raw.row
 
 
 def _read_shard(path: Path) -> FinishedShard:

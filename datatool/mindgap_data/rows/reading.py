@@ -1,4 +1,4 @@
-"""Files of rows, streamed with their line numbers: JSONL, or a JSON array, gzipped or not."""
+"""Files of rows, streamed with their line numbers: JSONL or a JSON array, gzipped or not, and parquet."""
 
 import gzip
 import io
@@ -10,18 +10,23 @@ from typing import Any
 from mindgap_data.errors import UserError
 from mindgap_data.rows.json_array import is_array, parse_array
 from mindgap_data.rows.jsonl import RawRow, parse_lines
+from mindgap_data.rows.parquet import is_parquet, read_parquet
 
 
 def read_raw_rows(path: Path) -> Iterator[RawRow]:
-    """Stream the rows of a JSONL (.jsonl, .json, .gz) file; a bad line is yielded with its error.
+    """Stream the rows of a JSONL (.jsonl, .json, .gz) or .parquet file; a bad line is yielded with its error.
 
-    A .json file that is one array of rows is read as that, each row with the line it begins on.
+    A .json file that is one array of rows is read as that, each row with the line it begins on; the rows of a
+    parquet file are numbered.
     Memory is bounded by the longest row, at most 64 MiB; blank lines are passed over.
 
     Raises:
         UserError: the file does not exist or cannot be read, or an array breaks off.
     """
     try:
+        if is_parquet(path):
+            yield from read_parquet(path)
+            return
         with _open_bytes(path) as file:
             yield from parse_array(path, file) if is_array(path, file) else parse_lines(file)
     except (OSError, EOFError, zlib.error) as error:
@@ -30,7 +35,7 @@ def read_raw_rows(path: Path) -> Iterator[RawRow]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Stream (line number, row) of a JSONL file whose every line must be good.
+    """Stream (line number, row) of a file whose every line must be good.
 
     Raises:
         UserError: naming file:line of the first bad line, or that the file is empty.

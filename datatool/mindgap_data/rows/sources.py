@@ -1,11 +1,7 @@
 """Where rows come from: JSONL, a JSON array, parquet, a `datasets` folder or hub name; streamed, each row numbered."""
 
-import base64
-import datetime
-import decimal
 import difflib
 import hashlib
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +12,12 @@ from typing import Any, Protocol
 
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.rows.jsonl import RawRow
+from mindgap_data.rows.parquet import count_parquet, is_parquet, numbered
 from mindgap_data.rows.reading import read_raw_rows
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".ndjson", ".ndjson.gz")
 _UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".xlsx", ".zip", ".tar", ".zst", ".xz", ".bz2")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.+-]+){0,2}")
-# Rows of a parquet file decoded at a time.
-_BATCH = 64
 
 
 class Source(Protocol):
@@ -60,7 +55,7 @@ def open_source(name: str) -> Source:
             raise UserError(f"{name}: {path.suffix} files are not read; convert it to .jsonl, .jsonl.gz or .parquet")
         if path.stat().st_size == 0:
             raise UserError(f"{name}: the file is empty")
-        return ParquetFile(name) if path.suffix == ".parquet" else JsonFile(name)
+        return RowsFile(path)
     folder, _, split = name.partition(":")
     if Path(folder).is_dir():
         return _open_folder(name, folder, split)
@@ -72,10 +67,15 @@ def open_source(name: str) -> Source:
 
 
 @dataclass(frozen=True)
-class JsonFile:
-    """JSONL, or a .json file that is one array; .gz of either."""
+class RowsFile:
+    """JSONL, a .json file that is one array, .gz of either, or parquet."""
 
-    name: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+        return str(self.path)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -83,63 +83,22 @@ class JsonFile:
         return self._scan[0]
 
     def rows(self) -> Iterator[RawRow]:
-        """The rows, with their line numbers."""
-        return _not_empty(self.name, read_raw_rows(Path(self.name)))
+        """The rows, with the numbers of their lines, or of the rows in parquet."""
+        return _not_empty(self.name, read_raw_rows(self.path))
 
     def label(self, line: int) -> str:
         """file:line."""
-        return f"{self.name}:{line}"
+        return f"{self.path}:{line}"
 
     def count(self) -> int | None:
-        """Lines of a plain JSONL file."""
-        return None if self.name.endswith((".gz", ".json")) else self._scan[1]
+        """Lines of a plain JSONL file, rows of a parquet file."""
+        if is_parquet(self.path):
+            return count_parquet(self.path)
+        return None if self.path.suffix in (".gz", ".json") else self._scan[1]
 
     @cached_property
     def _scan(self) -> tuple[str, int]:
-        return _hash_and_lines(Path(self.name))
-
-
-@dataclass(frozen=True)
-class ParquetFile:
-    """A parquet file, read a few rows at a time."""
-
-    name: str
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 of the file's bytes."""
-        return _hash_and_lines(Path(self.name))[0]
-
-    def rows(self) -> Iterator[RawRow]:
-        """The rows, with their row numbers."""
-        return _not_empty(self.name, _number(self._values()))
-
-    def label(self, line: int) -> str:
-        """file:row."""
-        return f"{self.name}:{line}"
-
-    def count(self) -> int | None:
-        """Rows, from the file's footer."""
-        return int(self._open().metadata.num_rows)
-
-    def _values(self) -> Iterator[dict[str, Any]]:
-        from pyarrow import ArrowException
-
-        try:
-            for batch in self._open().iter_batches(batch_size=_BATCH):
-                yield from batch.to_pylist()
-        except (OSError, ArrowException) as error:
-            raise UserError(f"{self.name}: cannot be read as parquet: {one_line(error)}") from error
-
-    def _open(self) -> Any:
-        if find_spec("pyarrow") is None:
-            raise UserError(f"{self.name}: reading parquet needs pyarrow: pip install pyarrow")
-        import pyarrow.parquet
-
-        try:
-            return pyarrow.parquet.ParquetFile(self.name, pre_buffer=False)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise UserError(f"{self.name}: cannot be read as parquet: {one_line(error)}") from error
+        return _hash_and_lines(self.path)
 
 
 @dataclass(frozen=True)
@@ -152,7 +111,7 @@ class DatasetRows:
 
     def rows(self) -> Iterator[RawRow]:
         """The rows, with their row numbers."""
-        return _not_empty(self.name, _number(self._values()))
+        return _not_empty(self.name, numbered(self._values()))
 
     def label(self, line: int) -> str:
         """name:row."""
@@ -215,33 +174,6 @@ def _not_empty(name: str, rows: Iterator[RawRow]) -> Iterator[RawRow]:
         raise UserError(f"{name}: the file has no rows")
     yield first
     yield from rows
-
-
-def _number(values: Iterator[dict[str, Any]]) -> Iterator[RawRow]:
-    for number, value in enumerate(values, start=1):
-        try:
-            yield RawRow(number, {str(key): _as_json(item) for key, item in value.items()})
-        except TypeError as error:
-            yield RawRow(number, None, str(error))
-
-
-def _as_json(value: Any) -> Any:
-    """A column's value as JSON can hold it: NaN as null, times in ISO format, bytes in base64, decimals as text."""
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, (decimal.Decimal, datetime.timedelta)):
-        return str(value)
-    raise TypeError(f"a column holds {type(value).__name__}, which JSON cannot hold; drop the column")
 
 
 def _hash_and_lines(path: Path) -> tuple[str, int]:

@@ -15,7 +15,7 @@ import pytest
 
 import fake_hub
 from mindgap_data.errors import UserError
-from mindgap_data.rows import sources
+from mindgap_data.rows import parquet, sources
 from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.sources import open_source
 
@@ -161,8 +161,9 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_parquet(tmp_path / "in.parquet", ROWS)
     save_folder(tmp_path / "folder")
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
-    assert refused("in.parquet") == "in.parquet: reading parquet needs pyarrow: pip install pyarrow"
+    for module in (sources, parquet):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert refused("in.parquet") == "in.parquet: parquet needs pyarrow: pip install 'mindgap[datasets]'"
     assert refused("folder") == "folder: reading this folder needs datasets: pip install datasets"
     assert refused("org/name:test") == (
         "org/name:test: no such file; to take it for a name on the Hugging Face hub: pip install datasets"
