@@ -13,7 +13,13 @@ from mindgap_data.run.job import RunFiles
 @click.command("merge")
 @click.argument("input", metavar="INPUT")
 @click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Output JSONL.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def command(input: str, shards: tuple[Path, ...], output: Path, overwrite: bool) -> None:
     """Put the shards of a run together again, in the order of INPUT, as one run would have written them.

@@ -19,7 +19,13 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
 
 @click.command("score", cls=SectionedCommand)
 @click.argument("input", metavar="FILE")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Output JSONL.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
+)
 @click.option(
     "--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`."
 )

@@ -117,7 +117,7 @@ def test_parquet_values_json_does_not_know(tmp_path):
 
 
 def test_a_value_of_no_known_type_is_an_error_of_its_row():
-    (raw,) = sources._number(iter([{"x": object()}]))
+    (raw,) = parquet.numbered(iter([{"x": object()}]))
     assert raw == RawRow(1, None, "a column holds object, which JSON cannot hold; drop the column")
 
 
