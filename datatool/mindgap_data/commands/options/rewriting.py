@@ -52,7 +52,7 @@ def rewriting_options(function: F) -> F:
         "-o",
         "--output",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Output JSONL. [default: INPUT.rewritten.jsonl]",
+        help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet. [default: INPUT.rewritten.jsonl]",
     )
     @click.option(
         "--stages", default="self,guided,expert", show_default=True, help="Stages to go through, in this order."
