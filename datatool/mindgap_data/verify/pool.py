@@ -88,6 +88,9 @@ class VerifierPool:
             self._pool, self._broken = None, []
         for pool in pools:
             pool.stop()
+            # Ctrl-C inside Condition.notify leaves a waiter behind that takes the next wake-up, here join's own, and
+            # join would wait for ever (python/cpython#92530): one more.
+            pool._context.task_queue.put(None)
             pool.join()
         for task in list(self._running):
             self._settle(task, Verdict.CHECKER_ERROR)

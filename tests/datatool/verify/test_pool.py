@@ -253,3 +253,20 @@ def _is_fork_server(pid: int) -> bool:
         return b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def test_a_ctrl_c_inside_a_wake_up_does_not_keep_the_pool_open() -> None:
+    pool = VerifierPool("math", workers=1)
+    assert pool.submit(*HARD, {}).result(60) is Verdict.CORRECT
+    assert pool._pool is not None
+    waiters = pool._pool._context.task_queue.not_empty._waiters
+    while not waiters:  # until the scheduler waits for work
+        time.sleep(0.01)
+    # What notify leaves behind where it is interrupted between waking a thread and forgetting it.
+    left = threading.Lock()
+    left.acquire()
+    waiters.appendleft(left)
+    closing = threading.Thread(target=pool.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
