@@ -16,6 +16,7 @@ import yaml
 from mindgap_data.errors import UserError
 from mindgap_data.evaluation.compare import compare, read_evaluation
 from mindgap_data.evaluation.folder import read_summary
+from mindgap_data.rounds.plan import PLUGIN, STRATEGY
 from mindgap_data.run.programs import run_program
 
 DATA = {
@@ -25,8 +26,6 @@ DATA = {
     "all": "all",
 }  # file -> stages of `select`
 PRESETS = ("sft", "paper", "is")
-PLUGIN = "mindgap_axolotl.MindGapPlugin"
-STRATEGY = "mindgap_axolotl.chat_template"
 # Options the grid sets itself.
 OWN = ("datasets", "mindgap", "output_dir", "dataset_prepared_path")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from mindgap_data.commands.options.run import output_option
 from mindgap_data.errors import UserError
 from mindgap_data.rewrite.merge import merge, read_shards
 from mindgap_data.rows.sources import open_source
@@ -13,13 +14,7 @@ from mindgap_data.run.job import RunFiles
 @click.command("merge")
 @click.argument("input", metavar="INPUT")
 @click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
-)
+@output_option
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def command(input: str, shards: tuple[Path, ...], output: Path, overwrite: bool) -> None:
     """Put the shards of a run together again, in the order of INPUT, as one run would have written them.

@@ -13,7 +13,7 @@ from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.rewrite.job import RewriteRequest
 from mindgap_data.rewrite.pickers import selection_name
 from mindgap_data.rewrite.stages import RewriteOptions
-from mindgap_data.rows.problem import Problem, to_problem
+from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.shapes import Turn
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.job import RunFiles
@@ -86,10 +86,7 @@ def _first_problem(request: RewriteRequest) -> tuple[str, Problem]:
     raw = next(request.rows.read())
     where = request.rows.source.label(raw.line)
     try:
-        if raw.row is None:
-            raise RowError(raw.error or "unreadable")
-        rows = request.rows
-        return where, to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
+        return where, request.rows.problem(raw)
     except RowError as error:
         raise UserError(f"{where}: {error}") from error
 

@@ -7,7 +7,7 @@ import click
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
-from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, run_options
+from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, output_option, run_options
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.rewrite.records import policy_identity, run_provenance
@@ -19,13 +19,7 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
 
 @click.command("score", cls=SectionedCommand)
 @click.argument("input", metavar="FILE")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
-)
+@output_option
 @click.option(
     "--expert", "score_expert", is_flag=True, help="Also score the expert's text of every rewritten row, for `gap`."
 )

@@ -17,7 +17,7 @@ from mindgap_data.rewrite.records import run_provenance
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow, dumps
-from mindgap_data.rows.problem import Problem, to_problem
+from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import RecordWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult, per_row
@@ -234,12 +234,10 @@ class RewriteJob:
 
 def read_problem(raw: RawRow, rows: InputRows) -> Problem | FailedRow:
     """The problem of a row, or why it has none."""
-    if raw.row is None:
-        return FailedRow(raw.line, None, raw.error or "unreadable", raw.text)
     try:
-        return to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
+        return rows.problem(raw)
     except RowError as error:
-        return FailedRow(raw.line, None, str(error), raw.row)
+        return FailedRow(raw.line, None, str(error), raw.text if raw.row is None else raw.row)
 
 
 def row_key(raw: RawRow, found: Problem | FailedRow) -> str:

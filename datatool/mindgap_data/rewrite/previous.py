@@ -13,7 +13,7 @@ from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import Provenance, Record, Round
 from mindgap_data.rewrite.records import scored_by
 from mindgap_data.rows.inputs import InputRows
-from mindgap_data.rows.problem import Problem, to_problem
+from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.records import read_records
 from mindgap_data.rows.sources import open_source
 from mindgap_data.rows.values import RowError
@@ -47,14 +47,14 @@ class PreviousRound:
 
 
 class RecordsInOrder:
-    """Gives the earlier record of one problem after the other: `rewrite` keeps the order of its input."""
+    """Gives the record of one problem after the other: `rewrite` keeps the order of its input."""
 
     def __init__(self, path: Path) -> None:
         self._records = read_records(path)
         self.next: tuple[int, Record] | None = next(self._records)  # with its line
 
     def take(self, key: str) -> Record | None:
-        """The record with this id; None where that row failed then."""
+        """The record with this id; None where that row failed."""
         if self.next is None or self.next[1].id != key:
             return None
         record = self.next[1]
@@ -147,10 +147,8 @@ def after_round(provenance: Provenance, earlier: Record, ratio: float | None) ->
 def _problems(rows: InputRows) -> Iterator[Problem]:
     """The problems of the rows that can be used; the others fail again."""
     for raw in rows.read():
-        if raw.row is None:
-            continue
         try:
-            yield to_problem(raw.row, rows.fields, rows.instruction, turn=raw.turn, needs_answer=rows.needs_answer)
+            yield rows.problem(raw)
         except RowError:
             continue
 

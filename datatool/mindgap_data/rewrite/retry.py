@@ -10,9 +10,9 @@ from mindgap_data.engines import Engine
 from mindgap_data.errors import UserError
 from mindgap_data.record import Record
 from mindgap_data.rewrite.job import RewriteJob, RewriteRequest, RewriteSummary
+from mindgap_data.rewrite.previous import RecordsInOrder
 from mindgap_data.rows.jsonl import dumps, loads
 from mindgap_data.rows.problem import Problem
-from mindgap_data.rows.records import read_records
 from mindgap_data.run.job import FailedRow, Finished, RunFiles, RunResult
 from mindgap_data.run.journal import changed_settings
 from mindgap_data.run.scheduler import Steps, Task
@@ -71,8 +71,7 @@ class RetryJob(RewriteJob):
         super().__init__(
             replace(request, options=replace(request.options, seed=request.options.seed + self.number)), engine
         )
-        self._records = (record for _, record in read_records(output))
-        self._next = next(self._records, None)
+        self._records = RecordsInOrder(output)
         self._output = output
 
     @property
@@ -83,17 +82,16 @@ class RetryJob(RewriteJob):
     def tasks(self) -> Iterator[Task[Finished[Record] | FailedRow]]:
         """A task a row of the input; for a row that the output holds it ends at once."""
         yield from super().tasks()
-        if self._next is not None:
+        if self._records.next is not None:
             raise UserError(
-                f"{self._output}: row {self._next.id!r} is not in the input, or not in its order; "
+                f"{self._output}: row {self._records.next[1].id!r} is not in the input, or not in its order; "
                 "retry needs the file as `mindgap-data rewrite` wrote it"
             )
 
     def _task(
         self, line: int, found: Problem | FailedRow, earlier: Record | None
     ) -> Task[Finished[Record] | FailedRow]:
-        if isinstance(found, Problem) and self._next is not None and self._next.id == found.id:
-            record, self._next = self._next, next(self._records, None)
+        if isinstance(found, Problem) and (record := self._records.take(found.id)) is not None:
             return Task(_kept(Finished(record, line, found.row)))
         return super()._task(line, found, earlier)
 

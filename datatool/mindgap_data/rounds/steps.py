@@ -1,7 +1,6 @@
 """The steps of the rounds: rewrite, train, evaluate; each a command of its own, skipped once it is finished."""
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from mindgap_data.errors import UserError
 from mindgap_data.evaluation.folder import evaluation_files
 from mindgap_data.rounds.plan import CheckedPlan, round_recipe
 from mindgap_data.rows.jsonl import dumps
+from mindgap_data.rows.sources import open_source
 from mindgap_data.rows.writing import AtomicWriter
 from mindgap_data.run.job import RunFiles
 from mindgap_data.run.journal import changed_settings
@@ -144,7 +144,7 @@ class Rounds:
 
     def _train(self, folder: RoundFolder, before: RoundFolder | None) -> None:
         data = folder.rewritten.output
-        wanted = {"data": _digest(data)}
+        wanted = {"data": open_source(str(data)).fingerprint}
         if folder.trained.exists():
             if json.loads(folder.trained.read_text(encoding="utf-8")) != wanted:
                 raise UserError(
@@ -199,8 +199,3 @@ def _write(path: Path, text: str) -> None:
     with AtomicWriter(path) as file:
         file.write_text(text)
         file.finish()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

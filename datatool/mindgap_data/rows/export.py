@@ -1,7 +1,9 @@
 """Records as the rows that other trainers read: conversations, without log-probs."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from mindgap_data.errors import UserError
 from mindgap_data.record import Message, Record
 from mindgap_data.rows.jsonl import dumps
+from mindgap_data.rows.parquet import require_pyarrow
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import AtomicWriter, JsonlWriter
 
@@ -29,11 +32,7 @@ def llamafactory_row(record: Record) -> Row:
 
 def swift_row(record: Record) -> Row:
     """ms-swift's `messages`; earlier assistant turns are not trained on."""
-    turns = _plain_turns(record, "swift")
-    return {
-        "messages": [{**turn, "loss": False} if turn["role"] == "assistant" else turn for turn in turns[:-1]]
-        + turns[-1:]
-    }
+    return {"messages": _marked(_plain_turns(record, "swift"), {"loss": False})}
 
 
 def openai_row(record: Record) -> Row:
@@ -137,12 +136,7 @@ def _write_jsonl(rows: Iterable[Row], output: Path) -> int:
 
 
 def _write_parquet(rows: Iterator[Row], output: Path) -> int:
-    import os
-    from importlib.util import find_spec
-    from itertools import islice
-
-    if find_spec("pyarrow") is None:
-        raise UserError(f"{output}: writing parquet needs pyarrow: pip install pyarrow")
+    require_pyarrow(output)
     import pyarrow
     import pyarrow.parquet
 

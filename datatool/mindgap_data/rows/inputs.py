@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from mindgap_data.rows.jsonl import RawRow
+from mindgap_data.rows.problem import Problem, to_problem
 from mindgap_data.rows.shapes import Fields, targets
 from mindgap_data.rows.sources import Source
 from mindgap_data.rows.values import Row, RowError
@@ -30,6 +31,16 @@ class InputRows:
             count = 0 if self.turns == "last" or raw.row is None else _targets(raw.row, self.fields)
             # A row without such a turn is taken as it is: whoever reads it says what is wrong with it.
             yield from [replace(raw, turn=turn) for turn in range(1, count + 1)] or [raw]
+
+    def problem(self, raw: RawRow) -> Problem:
+        """The problem of one of these rows.
+
+        Raises:
+            RowError: it has none; the message says why.
+        """
+        if raw.row is None:
+            raise RowError(raw.error or "unreadable")
+        return to_problem(raw.row, self.fields, self.instruction, turn=raw.turn, needs_answer=self.needs_answer)
 
     def total(self) -> int | None:
         """How many they are, where that is known."""

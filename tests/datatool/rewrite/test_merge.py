@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,6 @@ def answer(prompt: str) -> str:
     number = prompt.split("number ")[1].split("?")[0]
     solved = len(number) < 3 and (int(number) % 2 == 0 or "teacher" in prompt)
     return f"It is {number}" if solved else "It is -1"
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[VerifierPool]:
-    with VerifierPool("numeric") as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Failed rows drawn again take their places in the output; other settings, and files that were edited, are refused."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,6 @@ def right(prompt: str) -> str:
 
 def right_when(solved: Callable[[int], bool]) -> Answer:
     return lambda prompt: right(prompt) if solved(number(prompt)) else "It is -1"
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[VerifierPool]:
-    with VerifierPool("numeric") as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -16,6 +16,14 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--quiet", is_flag=True, help="Show no progress."),
 ]
 
+output_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
+)
+
 
 @dataclass(frozen=True)
 class RunFlags:

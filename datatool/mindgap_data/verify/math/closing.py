@@ -44,11 +44,7 @@ def closing_number(response: str) -> str | None:
     no doubt, denial, condition or alternative, and either states one number alone, or one after its last
     "=", or opens with "So", "Therefore", ... and ends in it. Otherwise there is no answer: None.
     """
-    body = strip_thinking(response)
-    if body is None:
-        return None
-    lines = body[-2000:].strip().rsplit("\n", 1)
-    line = re.sub(r"\*\*|\\[()\[\]]", "", lines[-1]).replace("\\$", "$").strip().strip("*_`# ")
+    line = re.sub(r"\*\*|\\[()\[\]]", "", _last_line(response)).replace("\\$", "$").strip().strip("*_`# ")
     sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
     if not sentences:
         return None

@@ -81,8 +81,8 @@ class MathVerifier:
         if not self.closing_answers:
             return found
         if found is None:
-            plain = closing_number(response) if number else closing_letter(response)
-            closing = closing_formula(response) or plain or closing_bold(response)
+            plain = closing_number if number else closing_letter
+            closing = closing_formula(response) or plain(response) or closing_bold(response)
             return Found(closing, "closing") if closing else None
         if number is None:
             return found
