@@ -7,6 +7,8 @@ times plain and four times guided, one after the other, and ends at its first co
 
 The ideal is the larger of two bounds: all tokens that are needed over the slots, and the longest row's draws and
 verdicts one after the other. Draws begun ahead in free slots can beat the second bound; what they cost is printed.
+The ideal also knows how long every draw will be. What not knowing it costs is printed beside: the same draws, each
+put into the first free slot, where none waits for a verdict or for another draw.
 """
 
 import argparse
@@ -195,6 +197,27 @@ def critical_path(truth: Truth, row: int) -> int:
     return ticks
 
 
+def needed_draws(truth: Truth, row: int) -> list[int]:
+    """The lengths of a row's draws up to its first correct one."""
+    lengths = []
+    for stage in range(STAGES):
+        for n in range(ATTEMPTS):
+            tokens, right, _ = truth.of(f"{row}/{stage}/{n}")
+            lengths.append(tokens)
+            if right:
+                return lengths
+    return lengths
+
+
+def unknown_lengths(truth: Truth, rows: int, slots: int) -> float:
+    """The time over the ideal when every draw can start at once and takes the first slot that is free."""
+    draws = [tokens for row in range(rows) for tokens in needed_draws(truth, row)]
+    ends = [0] * slots
+    for tokens in draws:
+        heapq.heapreplace(ends, ends[0] + tokens)
+    return max(ends) / max(sum(draws) / slots, max(critical_path(truth, row) for row in range(rows)))
+
+
 def simulate(truth: Truth, rows: int, slots: int, exact: bool) -> tuple[float, float]:
     """The time over the ideal, and the tokens begun ahead in vain over those needed."""
     engine = SimulatedEngine(truth, slots, exact)
@@ -222,6 +245,8 @@ def main() -> None:
                 extra = sum(share for _, share in runs) / len(runs)
                 kind = "in order of ending (transformers)" if exact else "as verdicts come (vLLM, servers)"
                 print(f"{rows:>6} x {slots}, {kind}: {mean:.3f} of the ideal, worst {worst:.3f}; {extra:.1%} in vain")
+            blind = sum(unknown_lengths(truth, rows, slots) for truth in truths) / len(truths)
+            print(f"{rows:>6} x {slots}, no draw waits for a verdict or another draw: {blind:.3f} of the ideal")
 
 
 if __name__ == "__main__":

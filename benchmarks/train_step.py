@@ -162,7 +162,7 @@ def write_data(folder: Path, model: Path, tokens: int) -> None:
     """The same conversations as plain SFT rows and as records; half of each is the response."""
     from transformers import AutoTokenizer
 
-    from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
+    from mindgap_data.fingerprints import template_fingerprint, tokenizer_fingerprint
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     with (folder / "plain.jsonl").open("w") as plain, (folder / "records.jsonl").open("w") as records:

@@ -1,21 +1,17 @@
 """The record: one rewritten row, schema version 1. Both the data tool and the plugin read it from here."""
 
-import hashlib
-import json
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mindgap_data.agreement import Decoder, alignment_error, decoding_error, is_logprob, vocabulary_error
 
 SCHEMA_VERSION = 1
 Tier = Literal["self", "guided", "expert"]
 TIERS: tuple[Tier, ...] = ("self", "guided", "expert")
 Hint = Literal["answer", "partial", "full"]
 HINTS: tuple[Hint, ...] = ("answer", "partial", "full")  # from the least help to the most
-
-# float32 log-probs of a near-certain token come out a rounding error above 0.
-LOGPROB_SLACK = 1e-4
 
 
 class Message(BaseModel):
@@ -247,17 +243,6 @@ class Record(BaseModel):
         return record
 
 
-class Decoder(Protocol):
-    """What the agreement of ids and text is checked with: the policy's tokenizer."""
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of ids."""
-
-    def turn(self, ids: Sequence[int]) -> Mapping[str, str]:
-        """A response as the assistant's turn: ``content`` and, where it has a thought, ``reasoning_content``."""
-
-
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a record, generated from the model."""
     schema = Record.model_json_schema(by_alias=True)
@@ -266,36 +251,6 @@ def json_schema() -> dict[str, Any]:
         **schema,
         "title": f"mindgap record, version {SCHEMA_VERSION}",
     }
-
-
-def alignment_error(
-    response_token_ids: Sequence[int],
-    behavior_logprobs: Sequence[float] | None,
-    policy_logprobs: Sequence[float] | None,
-    tier: str,
-) -> str | None:
-    """Why ids and log-probs of a row do not fit together, or None when they do.
-
-    Checks lengths, that every log-prob is finite and at most 0 (with float32 slack), and that a row
-    the model wrote has behaviour log-probs.
-    """
-    n = len(response_token_ids)
-    for name, logprobs in (("behavior_logprobs", behavior_logprobs), ("policy_logprobs", policy_logprobs)):
-        if logprobs is None:
-            continue
-        if len(logprobs) != n:
-            return f"{name} has {len(logprobs)} values for {n} response_token_ids"
-        # The sum of a list is finite only where every value is.
-        if max(logprobs, default=0.0) <= LOGPROB_SLACK and math.isfinite(sum(logprobs)):
-            continue
-        for position, value in enumerate(logprobs):
-            if not math.isfinite(value) or value > LOGPROB_SLACK:
-                return f"{name}[{position}] is {value}, not a log-probability"
-    if behavior_logprobs is None and tier != "expert":
-        return f"behavior_logprobs is null in a {tier} row"
-    if min(response_token_ids, default=0) < 0:
-        return "response_token_ids holds a negative id"
-    return None
 
 
 def agreement_error(record: Record, decoder: Decoder | None = None) -> str | None:
@@ -315,12 +270,6 @@ def agreement_error(record: Record, decoder: Decoder | None = None) -> str | Non
     return fault
 
 
-def vocabulary_error(response_token_ids: Sequence[int], vocabulary: int) -> str | None:
-    """Why the ids cannot be a model's with ``vocabulary`` ids, or None."""
-    beyond = next((token for token in response_token_ids if token >= vocabulary), None)
-    return None if beyond is None else f"response_token_ids: {beyond} is not in the vocabulary of {vocabulary}"
-
-
 def record_error(row: Mapping[str, Any]) -> str | None:
     """Why ``row`` is not a valid record of a known version, or None: field and cause in one line."""
     try:
@@ -331,59 +280,12 @@ def record_error(row: Mapping[str, Any]) -> str | None:
 
 
 def _expert_error(record: Record) -> str | None:
-    """The same for the expert's own ids and log-probs, where a row has them."""
+    """Why the expert's own ids and log-probs, where a row has them."""
     ids, logprobs = record.expert_token_ids, record.expert_logprobs
     if logprobs is None:
         return None
     if ids is None or len(ids) != len(logprobs):
         return f"expert_logprobs has {len(logprobs)} values for {len(ids or [])} expert_token_ids"
-    if any(not math.isfinite(value) or value > LOGPROB_SLACK for value in logprobs):
+    if not all(map(is_logprob, logprobs)):
         return "expert_logprobs holds a value that is not a log-probability"
     return None
-
-
-def decoding_error(
-    response_token_ids: Sequence[int], content: str, thought: str | None, decoder: Decoder
-) -> str | None:
-    """Why the ids do not decode to the assistant's turn, its text and its thought, or None."""
-    turn = decoder.turn(response_token_ids)
-    for what, found, wanted in (
-        ("text than the last message", turn["content"], content),
-        ("reasoning_content than the last message's", turn.get("reasoning_content") or "", thought or ""),
-    ):
-        if found != wanted:
-            pairs = enumerate(zip(found, wanted, strict=False))
-            at = next((i for i, (a, b) in pairs if a != b), min(len(found), len(wanted)))
-            return f"response_token_ids decode to another {what}, from character {at} on"
-    return None
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Fingerprint of a Hugging Face tokenizer's vocabulary: 'sha256:' and 16 hex digits.
-
-    Covers every (token, id) pair of the base vocabulary and the added tokens that carry text in a
-    chat (all of them); padding set up by a trainer does not change it as long as no token is added.
-    """
-    digest = hashlib.sha256()
-    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0])):
-        digest.update(f"{index}\t{token}\n".encode("utf-8", "surrogatepass"))
-    return f"sha256:{digest.hexdigest()[:16]}"
-
-
-def template_fingerprint(template: str, arguments: Mapping[str, Any] | None = None) -> str:
-    """Fingerprint of what renders a prompt: 'sha256:' and 16 hex digits.
-
-    Args:
-        template: Jinja text; its last newline does not count, since Jinja drops it.
-        arguments: of the template; none, an empty mapping and null values make no difference.
-    """
-    digest = hashlib.sha256(template.removesuffix("\n").encode("utf-8", "surrogatepass"))
-    if given := {name: value for name, value in (arguments or {}).items() if value is not None}:
-        digest.update(b"\0" + json.dumps(given, sort_keys=True).encode())
-    return f"sha256:{digest.hexdigest()[:16]}"
-
-
-def content_id(prompt: Any, reference: str) -> str:
-    """Identifier of a row that brings none: a hash of prompt + reference, the same in any order of rows."""
-    canonical = json.dumps([prompt, reference], ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:24]

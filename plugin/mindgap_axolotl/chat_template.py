@@ -12,7 +12,7 @@ from datasets import Dataset
 from mindgap_axolotl.args import options_of, plain
 from mindgap_axolotl.encode import RowEncoder, Run
 from mindgap_data.errors import UserError
-from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
+from mindgap_data.fingerprints import template_fingerprint, tokenizer_fingerprint
 
 LOG = get_logger(__name__)
 

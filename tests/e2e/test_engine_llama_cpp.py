@@ -11,8 +11,8 @@ import pytest
 
 from llama_tools import llama_serving
 from mindgap_data.engines import Completion, Draw, Sampling, Score, Scores
+from mindgap_data.engines.server.bodies import Abilities
 from mindgap_data.engines.server.engine import OpenAIEngine
-from mindgap_data.engines.server.probe import Abilities
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import BUILTIN, ModelSpec, load_tokenizer
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from gap_records import make_record, write_records
 from mindgap_data.commands import main
+from mindgap_data.fingerprints import tokenizer_fingerprint
 from mindgap_data.gap.noise import NoiseFloor, noise_file
-from mindgap_data.record import tokenizer_fingerprint
 from tiny import save_tiny_tokenizer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -61,7 +61,7 @@ def write_rewritten(
 
 def provenance_of(model_dir: Path, tokenizer: Any, tier: str, seed: int) -> dict[str, Any]:
     """What such a row says of itself."""
-    from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
+    from mindgap_data.fingerprints import template_fingerprint, tokenizer_fingerprint
 
     return {
         "tool_version": "0.1.0",

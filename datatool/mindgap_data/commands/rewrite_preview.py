@@ -14,7 +14,7 @@ from mindgap_data.rewrite.job import RewriteRequest
 from mindgap_data.rewrite.pickers import selection_name
 from mindgap_data.rewrite.stages import RewriteOptions
 from mindgap_data.rows.problem import Problem
-from mindgap_data.rows.shapes import Turn
+from mindgap_data.rows.turns import Turn
 from mindgap_data.rows.values import RowError
 from mindgap_data.run.job import RunFiles
 

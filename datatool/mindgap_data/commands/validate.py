@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from mindgap_data.agreement import decoding_error
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import TIERS, decoding_error, record_error
+from mindgap_data.record import TIERS, record_error
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.rows.reading import read_raw_rows
 from mindgap_data.run.keyindex import KeyIndex

@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from mindgap_data.errors import UserError
+from mindgap_data.fingerprints import template_fingerprint, tokenizer_fingerprint
 from mindgap_data.policy.thoughts import ExpertThinking, after_prompt, inline_thought, turn_format, with_thought
-from mindgap_data.record import template_fingerprint, tokenizer_fingerprint
 from mindgap_data.rendering import RenderingError, prompt_text, render, shows_one_problem, text_ids
 
 _PROBE = "mindgap probe"

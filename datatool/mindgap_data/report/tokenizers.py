@@ -32,8 +32,8 @@ def open_pieces(path: Path, name: str) -> tuple[TokenPieces | None, str | None]:
 
 
 def _load(name: str, policy: ScoringPolicy, local_files_only: bool = False) -> TokenPieces:
+    from mindgap_data.fingerprints import tokenizer_fingerprint
     from mindgap_data.policy.models import resolve_model_path
-    from mindgap_data.record import tokenizer_fingerprint
 
     try:
         from transformers import AutoTokenizer

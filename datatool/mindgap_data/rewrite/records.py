@@ -4,20 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mindgap_data import __version__
+from mindgap_data.agreement import decoding_error, vocabulary_error
 from mindgap_data.engines import Engine
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, adapter_fingerprint
-from mindgap_data.record import (
-    SCHEMA_VERSION,
-    Attempts,
-    Hint,
-    PolicyIdentity,
-    Provenance,
-    Record,
-    Tier,
-    decoding_error,
-    vocabulary_error,
-)
+from mindgap_data.record import SCHEMA_VERSION, Attempts, Hint, PolicyIdentity, Provenance, Record, Tier
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 

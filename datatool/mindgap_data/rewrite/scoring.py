@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mindgap_data.agreement import vocabulary_error
 from mindgap_data.engines import Failure, Score, Scores
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record, vocabulary_error
+from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record
 from mindgap_data.rewrite.records import Response, build_record, demonstrated, rounded
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.jsonl import RawRow

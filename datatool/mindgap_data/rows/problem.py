@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mindgap_data.record import Record, content_id
-from mindgap_data.rows.shapes import Conversation, Fields, Turn, conversation, read_turn
+from mindgap_data.fingerprints import content_id
+from mindgap_data.record import Record
+from mindgap_data.rows.shapes import Conversation, Fields, conversation
 from mindgap_data.rows.tools import calls_text, read_tools, tagged_calls
+from mindgap_data.rows.turns import Turn, read_turn
 from mindgap_data.rows.values import Row, RowError, columns_found, scalar_text
 
 # Columns taken for the reference answer, in this order, when no --answer-field is given.

@@ -11,8 +11,9 @@ from typing import IO, Any, Self
 
 import jsonlines
 
+from mindgap_data.agreement import Decoder
 from mindgap_data.errors import UserError
-from mindgap_data.record import Decoder, Record, agreement_error
+from mindgap_data.record import Record, agreement_error
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.rows.parquet import is_parquet, require_pyarrow, write_parquet
 from mindgap_data.rows.values import RowError

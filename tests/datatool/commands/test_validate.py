@@ -146,7 +146,7 @@ def test_with_the_tokenizer_what_does_not_fit_it_is_named(run, tiny):
 
 
 def test_a_prompt_the_template_refuses(run, tiny, tmp_path):
-    from mindgap_data.record import template_fingerprint
+    from mindgap_data.fingerprints import template_fingerprint
     from tiny import CHATML
 
     _, make = tiny

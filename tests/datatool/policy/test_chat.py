@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindgap_data.agreement import decoding_error
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import decoding_error
 from tiny import CHATML
 
 LLAMA3 = (

@@ -2,9 +2,9 @@
 
 import pytest
 
+from mindgap_data.agreement import decoding_error
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import decoding_error
 from templates import CHANNELS, OPENED, axolotl_templates, bytes_tokenizer
 from tiny import CHATML
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mindgap_data.record import Record, content_id
+from mindgap_data.fingerprints import content_id
+from mindgap_data.record import Record
 from mindgap_data.rows.problem import to_demonstration, to_problem
 from mindgap_data.rows.shapes import FORMATS, Fields, conversation
 from mindgap_data.rows.values import RowError

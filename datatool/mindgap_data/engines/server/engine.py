@@ -7,15 +7,9 @@ from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Engine, Failure, Recalled, Request, Result, Sampling, Score, Scores
 from mindgap_data.engines.server.answers import Choice
+from mindgap_data.engines.server.bodies import Abilities, forced_bodies, forced_logprobs, score_body, score_logprobs
 from mindgap_data.engines.server.client import RequestRefusedError, Server
-from mindgap_data.engines.server.probe import (
-    Abilities,
-    forced_bodies,
-    forced_logprobs,
-    probe,
-    score_body,
-    score_logprobs,
-)
+from mindgap_data.engines.server.probe import probe
 from mindgap_data.engines.server.token_recovery import TokenRecovery
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer

@@ -7,10 +7,10 @@ from typing import Any
 
 from mindgap_data.engines import Sampling
 from mindgap_data.engines.server.answers import Choice
+from mindgap_data.engines.server.bodies import Abilities
 from mindgap_data.engines.server.client import RequestRefusedError, Server
 from mindgap_data.engines.server.probe import (
     EXTREME,
-    Abilities,
     Meeting,
     UnusableError,
     logprobs_follow,
