@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mindgap_axolotl.args import MindGapOptions, plain
 from mindgap_data.errors import UserError
+from mindgap_loss import cce
 from mindgap_loss.weights import missing_log_probs
 
 LOG = get_logger(__name__)
@@ -118,6 +119,8 @@ def check_config(cfg: Any) -> None:
             "deepspeed: ZeRO-3 does not work with a trained output head (full fine-tuning, or lm_head in "
             "lora_target_modules or lora_modules_to_save); use FSDP2 or ZeRO-2, or train LoRA without lm_head"
         )
+    if options.kernel == "cce":
+        _check_cce(cfg)
     if cfg.get("deepspeed") and options.normalize == "batch":
         raise UserError(
             "mindgap.normalize: batch needs the gradients between backward and step, which DeepSpeed keeps to itself; "
@@ -158,6 +161,17 @@ def say_what_is_bypassed(cfg: Any) -> None:
     for name in BYPASSED:
         if cfg.get(name):
             LOG.info(f"{name} has no effect: mindgap computes its loss from hidden states, without full logits")
+
+
+def _check_cce(cfg: Any) -> None:
+    """What cce.check_supported would say when the model has been loaded."""
+    cce.check_installed()
+    if cfg.get("adapter") and "lm_head" in (cfg.get("lora_target_modules") or []):
+        raise UserError(
+            "kernel: cce does not work with lm_head in lora_target_modules; take it out, or use kernel: torch"
+        )
+    if cfg.get("deepspeed") and _zero_stage(cfg) == 3:
+        raise UserError("kernel: cce does not work under DeepSpeed ZeRO-3; use kernel: torch, or ZeRO-2")
 
 
 def _zero_stage(cfg: Any) -> int:

@@ -17,6 +17,12 @@ def uncompiled(function: Function) -> Function:
     return cast(Function, torch.compiler.disable(function))
 
 
+def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    """Dtype in which a head multiplies: autocast's, else its weight's."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
 class Factors(NamedTuple):
     """What logits are products of: hidden W^T + bias + low up^T.
 
@@ -56,8 +62,7 @@ class ChunkedLogits:
 
     def __init__(self, factors: Factors, head: Head, chunk_tokens: int, top_entropy: int = 0) -> None:
         hidden, weight = factors.hidden, factors.weight
-        device = hidden.device.type
-        self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        self.dtype = product_dtype(hidden, weight)
         self.float_dtype = torch.promote_types(self.dtype, torch.float32)
         self.factors = Factors._make(None if x is None else x.detach().to(self.dtype) for x in factors)
         self.scale, self.softcap, self.top_entropy = head.scale, head.softcap, top_entropy

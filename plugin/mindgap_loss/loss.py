@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mindgap_data.policy.head import Head
+from mindgap_loss import cce
 from mindgap_loss.chunks import ChunkedLogits, Factors, uncompiled
 from mindgap_loss.gradients import Gradients
 from mindgap_loss.options import CHUNK_FROZEN, LossOptions
 from mindgap_loss.sharding import gathered
-from mindgap_loss.weights import TokenFields, TokenValues, Weighed, kl_penalty, weigh
+from mindgap_loss.weights import TokenFields, TokenValues, Weighed, weigh, weighted_total
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,12 @@ def weighted_nll(
         connected to the graph.
     """
     with gathered(head) as whole:
-        total, p, log_weights, weights = _WeightedNLL.apply(
-            *Factors.of(hidden, whole), whole, targets, fields, options, torch.is_grad_enabled()
-        )
+        if options.kernel == "cce" and len(targets):  # its kernels want a token
+            total, p, log_weights, weights = _by_cce(hidden, whole, targets, fields, options)
+        else:
+            total, p, log_weights, weights = _WeightedNLL.apply(
+                *Factors.of(hidden, whole), whole, targets, fields, options, torch.is_grad_enabled()
+            )
     if denominator is None:
         denominator = weights.sum() if options.normalize == "batch" else float(len(fields))
     if not isinstance(denominator, Tensor):  # filled in on the device: copying a number to it would wait for it
@@ -97,6 +101,15 @@ def log_probs(hidden: Tensor, head: Head, targets: Tensor, chunk_tokens: int = C
     """
     with torch.no_grad(), gathered(head) as whole:
         return ChunkedLogits(Factors.of(hidden, whole), whole, chunk_tokens).values(targets).log_probs
+
+
+def _by_cce(
+    hidden: Tensor, head: Head, targets: Tensor, fields: TokenFields, options: LossOptions
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As :class:`_WeightedNLL`. Weights are constants, so one forward and one backward serve every level."""
+    p = cce.log_probs(hidden, head, targets)
+    weighed = weigh(TokenValues(p.detach()), fields, options)
+    return weighted_total(p, weighed.weights, fields, options), p.detach(), weighed.log_weights, weighed.weights
 
 
 class _WeightedNLL(torch.autograd.Function):
@@ -133,10 +146,7 @@ class _WeightedNLL(torch.autograd.Function):
             weighed = weigh(values, fields, options)
         p = values.log_probs
         ctx.mark_non_differentiable(p, weighed.log_weights, weighed.weights)
-        total = -(weighed.weights * p).sum()
-        if options.kl_coef:
-            total = total + options.kl_coef * kl_penalty(p, fields, options).sum()
-        return total, p, weighed.log_weights, weighed.weights
+        return weighted_total(p, weighed.weights, fields, options), p, weighed.log_weights, weighed.weights
 
     @staticmethod
     @once_differentiable

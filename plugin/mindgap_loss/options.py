@@ -102,6 +102,12 @@ class LossOptions(BaseModel):
         description="multiply the weights of self and guided rows by the share of their stage's draws that were "
         "correct: the gradient is then the on-policy one of the expected reward, not divided by the pass rate",
     )
+    kernel: Literal["auto", "torch", "cce"] = Field(
+        default="auto",
+        description="what computes the loss: torch: mindgap's own chunks, in plain torch; cce: Apple's Cut "
+        "Cross-Entropy, which needs CUDA, its package, and a head without adapter; auto: torch, until cce has been "
+        "measured faster",
+    )
     chunk_tokens: int | None = Field(
         default=None,
         ge=1,
@@ -149,6 +155,15 @@ class LossOptions(BaseModel):
         if self.clip == "none" and self.clip_max != DEFAULT_CLIP_MAX:
             cause = "clip: none" if self.preset == "is" else f"preset: {self.preset} (which means clip: none)"
             raise ValueError(f"{cause} and clip_max: {self.clip_max:g} contradict each other; drop one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _no_entropy_from_cce(self) -> "LossOptions":
+        if self.kernel == "cce" and self.top_entropy:
+            raise ValueError(
+                f"kernel: cce and preset: {self.preset} contradict each other: the preset needs the entropy of the "
+                "next token, and cce gives log-probs only; use kernel: torch"
+            )
         return self
 
     def source(self, tier: Tier) -> WeightSource:

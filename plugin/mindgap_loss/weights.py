@@ -1,6 +1,6 @@
 """Importance weights of trained tokens: from log-probs, tiers and options to detached float weights.
 
-Plain torch on the formulas of :mod:`mindgap_data.importance`; nothing here takes gradients.
+Plain torch on the formulas of :mod:`mindgap_data.importance`.
 """
 
 import math
@@ -86,6 +86,12 @@ def weigh(values: TokenValues, fields: TokenFields, options: LossOptions) -> Wei
     # -d/dp of e^d - 1 - d is e^d - 1; that of e^-d - 1 + d is 1 - e^-d.
     pull = torch.expm1(d) if options.kl == "reverse" else -torch.expm1(-d)
     return Weighed(log_weights, weights, weights + options.kl_coef * pull)
+
+
+def weighted_total(log_probs: Tensor, weights: Tensor, fields: TokenFields, options: LossOptions) -> Tensor:
+    """sum_t w_t (-p_t) + kl_coef sum_t k3_t: a scalar, differentiable in p_t, with weights [N] that are constant."""
+    total = -(weights * log_probs).sum()
+    return total + options.kl_coef * kl_penalty(log_probs, fields, options).sum() if options.kl_coef else total
 
 
 def kl_penalty(log_probs: Tensor, fields: TokenFields, options: LossOptions) -> Tensor:

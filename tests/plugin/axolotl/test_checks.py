@@ -7,6 +7,7 @@ import pytest
 
 from mindgap_axolotl import checks
 from mindgap_data.errors import UserError
+from mindgap_loss import cce
 
 GOOD: dict[str, Any] = {"datasets": [{"path": "out.jsonl", "type": "mindgap_axolotl.chat_template"}]}
 
@@ -173,6 +174,20 @@ def test_zero_3_in_a_file_is_seen_and_a_frozen_head_passes(tmp_path: Path) -> No
     assert refusal(deepspeed=str(tmp_path / "zero3.json")) == ZERO_3
     checks.check_config({**GOOD, "deepspeed": str(tmp_path / "zero3.json"), "adapter": "lora"})
     checks.check_config({**GOOD, "deepspeed": {"zero_optimization": {"stage": 2}}})
+
+
+def test_cce_is_refused_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = {"mindgap": {"kernel": "cce"}}
+    monkeypatch.setattr(cce, "find_spec", lambda name: None)
+    assert refusal(**block).startswith("kernel: cce needs the package cut_cross_entropy; use kernel: torch, or run: ")
+    monkeypatch.setattr(cce, "find_spec", lambda name: object())
+    assert refusal(**block, adapter="lora", lora_target_modules=["lm_head"]) == (
+        "kernel: cce does not work with lm_head in lora_target_modules; take it out, or use kernel: torch"
+    )
+    assert refusal(**block, adapter="lora", deepspeed={"zero_optimization": {"stage": 3}}) == (
+        "kernel: cce does not work under DeepSpeed ZeRO-3; use kernel: torch, or ZeRO-2"
+    )
+    checks.check_config({**GOOD, **block, "adapter": "lora", "lora_target_linear": True})
 
 
 def test_packed_labels_may_be_balanced_and_other_datasets_join_where_no_log_prob_is_needed() -> None:

@@ -28,6 +28,7 @@ def test_defaults_are_the_first_value_of_each_row_of_the_design():
         "kl_coef": 0.0,
         "kl": "reverse",
         "pass_rate": False,
+        "kernel": "auto",
         "chunk_tokens": None,
     }
 
@@ -68,6 +69,11 @@ def test_where_weights_come_from(given, sources):
             {"preset": "paper", "expert_behavior": "unit"},
             "Value error, preset: paper and expert_behavior: unit contradict each other (preset paper means "
             "expert_behavior: dft); drop one of them, or use preset: is",
+        ),
+        (
+            {"preset": "eaft", "kernel": "cce"},
+            "Value error, kernel: cce and preset: eaft contradict each other: the preset needs the entropy of the "
+            "next token, and cce gives log-probs only; use kernel: torch",
         ),
         (
             {"clip": "none", "clip_max": 3},
