@@ -19,6 +19,7 @@ from mindgap_data.checks.kinds import KINDS
 from mindgap_data.checks.response import inspect, verdict_findings
 from mindgap_data.checks.style import MEASURES, TierStyle
 from mindgap_data.checks.tally import FileTally
+from mindgap_data.commands.options.files import INPUT_FILE, output_path
 from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.record import TIERS, Record
@@ -32,9 +33,12 @@ _WINDOW = 1024
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=INPUT_FILE)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="JSONL file for every row with findings, in reading order."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="JSONL file for every row with findings, in reading order; - is standard output.",
 )
 @click.option("--verifier", help="Verifier that checks every response again. [default: the one the file was made with]")
 @click.option(
@@ -55,7 +59,7 @@ _WINDOW = 1024
 )
 def command(
     file: Path,
-    output: Path | None,
+    output: str | None,
     verifier: str | None,
     verifier_options: tuple[str, ...],
     top: int,
@@ -74,6 +78,7 @@ def command(
       mindgap-data audit out.jsonl -o findings.jsonl
       mindgap-data audit out.jsonl --fail-on wrong --fail-on leak
     """
+    target = None if output is None else output_path(output, str(file))
     tally, rows = FileTally(), []
     for line, record, findings in _audited(file, verifier or _own_verifier(file), verifier_options):
         tally.add(record, findings)
@@ -81,12 +86,12 @@ def command(
             rows.append(FlaggedRow.of(line, record, findings))
     rows = reading_order(rows)
     about_file = worst_first(tally_findings(tally))
-    if output is not None:
-        _write(output, rows)
+    if target is not None:
+        _write(target, rows)
     if as_json:
         click.echo(json.dumps(_summary(file, tally, rows, about_file, top), ensure_ascii=False, indent=2))
     else:
-        _show(tally, rows, about_file, top, output)
+        _show(tally, rows, about_file, top, target)
     present = {finding.kind for row in rows for finding in row.findings}
     if present and ("any" in fail_on or present & set(fail_on)):
         sys.exit(1)

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from mindgap_data.checks.noise import all_noise_findings
+from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.gap.figures import Settings, as_json
@@ -20,7 +21,7 @@ JSON_VERSION = 1
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=INPUT_FILE)
 @click.option(
     "--clip",
     type=click.Choice(["truncate", "mask", "none"]),

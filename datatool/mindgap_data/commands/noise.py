@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mindgap_data.checks.noise import all_noise_findings
+from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.engines import Engine, Sampling
@@ -19,7 +20,7 @@ from mindgap_data.rows.writing import AtomicWriter
 
 
 @click.command("noise", cls=SectionedCommand)
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=INPUT_FILE)
 @click.option(
     "-o",
     "--output",

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.gap.figures import Settings
 from mindgap_data.rows.writing import AtomicWriter
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=INPUT_FILE)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The page to write, e.g. report.html."
 )

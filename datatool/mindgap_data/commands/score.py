@@ -1,9 +1,8 @@
 """`mindgap-data score`: policy log-probs for a rewritten file, or for plain SFT data."""
 
-from pathlib import Path
-
 import click
 
+from mindgap_data.commands.options.files import output_path
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
@@ -30,7 +29,7 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
 @policy_options
 def command(
     input: str,
-    output: Path,
+    output: str,
     score_expert: bool,
     limit: int | None,
     max_failed: Allowance,
@@ -48,14 +47,14 @@ def command(
       mindgap-data score sft.jsonl -o sft.scored.jsonl
     """
     rows = InputRows(open_source(input), reading.fields, reading.instruction, limit)
-    files = RunFiles.beside(output)
+    files = RunFiles.beside(output_path(output, input))
     files.refuse_existing(run.overwrite)
     with running_engine(policy, Sampling(), quiet=run.quiet) as engine:
         provenance = run_provenance(policy.spec, engine, sampling={}, selection="none", verifier="none", seed=0)
         job = ScoreJob(rows, engine.tokenizer, provenance, policy_identity(policy.spec, engine), score_expert)
         result = execute(job, engine, None, RunOptions(files, run.restart, run.quiet))
     tokens, seconds = result.meter.scored_tokens, result.seconds
-    click.echo(f"{output}: {result.written} rows scored, {tokens:,} tokens, {seconds:.1f} s")
+    click.echo(f"{files.output}: {result.written} rows scored, {tokens:,} tokens, {seconds:.1f} s")
     if result.failed:
         click.echo(f"{result.failed} rows failed, with reasons: {files.failed}")
     max_failed.check(result.failed, result.failed + result.written, files.failed)

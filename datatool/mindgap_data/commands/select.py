@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS
 from mindgap_data.rewrite.selection import (
@@ -39,7 +40,7 @@ class Stages(click.ParamType):
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=INPUT_FILE)
 @click.option(
     "-o",
     "--output",

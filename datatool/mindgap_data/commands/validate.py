@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mindgap_data.agreement import decoding_error
+from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.record import TIERS, record_error
@@ -27,7 +28,7 @@ class Fault:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=INPUT_FILE)
 @click.option("--tokenizer", metavar="NAME_OR_PATH", help="Check ids, text and fingerprints with this tokenizer, too.")
 @click.option(
     "--chat-template", metavar="FILE|NAME", help="Jinja file or known name, where it is not the tokenizer's own."

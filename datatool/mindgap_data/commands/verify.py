@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mindgap_data.commands.options.files import INPUT_FILE, output_path
 from mindgap_data.commands.pairs import pairs_from
 from mindgap_data.errors import UserError
 from mindgap_data.rows.reading import read_rows
@@ -34,7 +35,7 @@ class CheckedRow:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=INPUT_FILE)
 @click.option(
     "--verifier",
     default="math",
@@ -62,8 +63,8 @@ class CheckedRow:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="Write every row with its verdict in a field 'verdict' here.",
+    metavar="FILE",
+    help="Write every row with its verdict in a field 'verdict' here; - is standard output.",
 )
 @click.option("--timeout", default=5.0, show_default=True, help="Time limit for checking one answer, in seconds.")
 @click.option("--workers", type=int, help="Worker processes.  [default: one per CPU]")
@@ -74,7 +75,7 @@ def command(
     options: tuple[str, ...],
     response_field: str | None,
     answer_field: str | None,
-    output: Path | None,
+    output: str | None,
     timeout: float,
     workers: int | None,
     memory_mb: int,
@@ -87,13 +88,14 @@ def command(
     Example:
       mindgap-data verify responses.jsonl --response-field output --answer-field gold -o verdicts.jsonl
     """
-    if output is not None and output.resolve() == file.resolve():
+    target = None if output is None else output_path(output, str(file))
+    if target is not None and target.resolve() == file.resolve():
         raise UserError(f"{output}: the output is the input; name another file with -o")
     counts: Counter[Verdict] = Counter()
     with VerifierPool(verifier, pairs_from(options, "--verifier-option"), timeout, workers, memory_mb) as pool:
         needs_answer = pool.needs_answer
         rows = _rows(file, response_field, answer_field, needs_answer, pool)
-        with JsonlWriter(output) if output is not None else nullcontext() as writer:
+        with JsonlWriter(target) if target is not None else nullcontext() as writer:
             for row, verdicts in _verdicts(rows, pool):
                 counts.update(verdicts)
                 if writer is not None:

@@ -1,5 +1,6 @@
 """The round before: its rewritten file, which of its responses the moved policy keeps, what a row remembers of it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def read_previous(path: Path, rows: InputRows) -> PreviousRound:
     Raises:
         UserError: it is not a rewritten file, or not one of this input.
     """
-    fingerprint = open_source(str(path)).fingerprint
+    fingerprint = open_source(os.fspath(path)).fingerprint
     first_line, first = next(read_records(path))
     records = RecordsInOrder(path)
     round_ = 0

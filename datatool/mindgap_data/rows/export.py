@@ -10,6 +10,7 @@ from typing import Any
 
 from mindgap_data.errors import UserError
 from mindgap_data.record import Message, Record
+from mindgap_data.rows.elsewhere import deliver
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.rows.parquet import require_pyarrow
 from mindgap_data.rows.values import RowError
@@ -160,6 +161,7 @@ def _write_parquet(rows: Iterator[Row], output: Path) -> int:
                 writer.write_table(pyarrow.Table.from_pylist(batch, schema))
                 written += len(batch)
         os.replace(part, output)
+        deliver(output)
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
     finally:

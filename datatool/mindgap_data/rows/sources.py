@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mindgap_data.errors import UserError, one_line
+from mindgap_data.rows.elsewhere import local_input
 from mindgap_data.rows.jsonl import RawRow
 from mindgap_data.rows.parquet import count_parquet, is_parquet, numbered
 from mindgap_data.rows.reading import read_raw_rows
@@ -42,14 +43,14 @@ class Source(Protocol):
 
 
 def open_source(name: str) -> Source:
-    """The source a user names: a file, a folder saved by `datasets`, or a hub name.
+    """The source a user names: a file, `-`, a folder saved by `datasets`, or a hub name.
 
     A folder or hub name may be followed by ``:split``, a hub name by ``:config:split``.
 
     Raises:
         UserError: there is no such thing, it is empty, or the package that reads it is missing.
     """
-    path = Path(name)
+    path = local_input(name)
     if path.is_file():
         if path.suffix in _UNREAD:
             raise UserError(f"{name}: {path.suffix} files are not read; convert it to .jsonl, .jsonl.gz or .parquet")

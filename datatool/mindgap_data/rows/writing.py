@@ -14,6 +14,7 @@ import jsonlines
 from mindgap_data.agreement import Decoder
 from mindgap_data.errors import UserError
 from mindgap_data.record import Record, agreement_error
+from mindgap_data.rows.elsewhere import deliver
 from mindgap_data.rows.jsonl import dumps
 from mindgap_data.rows.parquet import is_parquet, require_pyarrow, write_parquet
 from mindgap_data.rows.values import RowError
@@ -27,7 +28,8 @@ class AtomicWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.part = path.with_name(path.name + ".part")
+        self._local = Path(path)  # itself, or the local file that stands in for it
+        self.part = self._local.with_name(path.name + ".part")
         self._files = ExitStack()
         self._file: IO[str] | None = None
 
@@ -45,13 +47,14 @@ class AtomicWriter:
             self._open.write(text)
 
     def finish(self) -> None:
-        """Flush to disk and rename into place."""
-        with self._disk_errors(self.path):
+        """Flush to disk and rename into place; what belongs elsewhere is brought there."""
+        with self._disk_errors(self._local):
             self._files.close()
             self._convert()
             with self.part.open("rb") as whole:
                 os.fsync(whole.fileno())
-            os.replace(self.part, self.path)
+            os.replace(self.part, self._local)
+        deliver(self.path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import click
 
+from mindgap_data.commands.options.files import INPUT_FILE, default_output, output_path
 from mindgap_data.commands.options.group import F
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
@@ -51,8 +52,9 @@ def rewriting_options(function: F) -> F:
     @click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet. [default: INPUT.rewritten.jsonl]",
+        metavar="FILE",
+        help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet; - is standard output. "
+        "[default: INPUT.rewritten.jsonl]",
     )
     @click.option(
         "--stages", default="self,guided,expert", show_default=True, help="Stages to go through, in this order."
@@ -121,7 +123,7 @@ def rewriting_options(function: F) -> F:
     )
     @click.option(
         "--previous",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=INPUT_FILE,
         help="Rewritten file of the round before: responses the policy still finds likely are kept, the rest drawn "
         "again.",
     )
@@ -153,7 +155,7 @@ def rewriting_options(function: F) -> F:
     @wraps(function)
     def with_request(
         input: str,
-        output: Path | None,
+        output: str | None,
         stages: str,
         samples: int,
         picker: Picker,
@@ -182,7 +184,7 @@ def rewriting_options(function: F) -> F:
             )
         if sir_power != 1 and pick_guided != "sir":
             raise UserError(f"--sir-power {sir_power:g} is for --pick-guided sir; add that, or leave it out")
-        files = RunFiles.beside(output or _default_output(input))
+        files = RunFiles.beside(output_path(output, input) if output else default_output(input, "rewritten"))
         source, needs_answer = open_source(input), verifier.needs_answer
         rows = InputRows(source, reading.fields, reading.instruction, limit, turns, needs_answer=needs_answer)
         before = None if previous is None else _previous(previous, rows, files)
@@ -232,11 +234,3 @@ def _stages(text: str) -> tuple[Tier, ...]:
     if unknown or not names or list(names) != [tier for tier in TIERS if tier in names]:
         raise UserError(f"--stages {text}: name some of self,guided,expert, in this order, each once")
     return cast(tuple[Tier, ...], names)
-
-
-def _default_output(name: str) -> Path:
-    path = Path(name)
-    stem = path.name.replace(":", "-")
-    for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".parquet"):
-        stem = stem.removesuffix(suffix)
-    return (path.parent if path.exists() else Path()) / f"{stem}.rewritten.jsonl"

@@ -20,8 +20,8 @@ output_option = click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet.",
+    metavar="FILE",
+    help="Output: JSONL, or gzip or parquet if it ends in .gz or .parquet; - is standard output.",
 )
 
 
