@@ -24,8 +24,11 @@ MAX_BARE = 200
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 # Between two boxes: what only spaces them, what says they are a list, and what may be said between them.
-_SPACING = re.compile(r"\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s|\\[,;:! ()\[\]]|\\q?quad(?![A-Za-z])|\\\\|[\s$~().]")
-_WIDE = re.compile(r"\\\\|\\q?quad(?![A-Za-z])|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
+_SPACING = re.compile(
+    r"\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s|\\[,;:! ()\[\]]|\\q?quad(?![A-Za-z])|\\hspace\*?\{[^{}]{0,20}\}"
+    r"|\\\\|[\s$~().]"
+)
+_WIDE = re.compile(r"\\\\|\\q?quad(?![A-Za-z])|\\hspace\*?\{[^{}]{0,20}\}|\\[,;:]|\n\s*(?:[-*\u2022]|[0-9]{1,2}[.)])\s")
 _JOINED = re.compile(
     r"[,;&]?(?:\\?&)? ?(?:and|or|while)? ?(?:as well as|along with|together with"
     r"|also|else|(?:the )?(?:other|second|third)(?: one| root| solution| value)?(?: is)?)?"

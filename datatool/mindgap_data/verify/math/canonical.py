@@ -3,11 +3,10 @@
 import re
 from fractions import Fraction
 
-from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Items, Relation, Text
+from mindgap_data.verify.math.kinds import Answer, Bracketed, Formula, Relation, Text
 from mindgap_data.verify.math.latex import compact
 from mindgap_data.verify.math.plain import Quantity
-from mindgap_data.verify.math.reading import plus_minus, read
-from mindgap_data.verify.math.sets import conditions, value_at, without
+from mindgap_data.verify.math.reading import read
 from mindgap_data.verify.math.units import Unit
 
 _NUMBER_WORDS = [
@@ -16,8 +15,8 @@ _NUMBER_WORDS = [
 ]  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _PARTS = {
-    "half": (1, 2), "third": (1, 3), "quarter": (1, 4), "fourth": (1, 4), "two thirds": (2, 3),
-    "three quarters": (3, 4), "three fourths": (3, 4),
+    "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
+    "tenth": 10, "twelfth": 12, "twentieth": 20, "hundredth": 100,
 }  # fmt: skip
 _SYNONYMS: dict[str, Answer] = {
     "all real numbers": Bracketed("(", ")", (r"-\infty", r"\infty")),
@@ -35,7 +34,7 @@ _SYNONYMS: dict[str, Answer] = {
 def canonical(answer: Answer) -> Answer:
     """Spelled-out values as values, single-letter relations as intervals."""
     if isinstance(answer, Text):
-        spelled = _spelled_number(answer.words)
+        spelled = spelled_number(answer.words)
         if spelled is not None:
             return Quantity(spelled)
         return _SYNONYMS.get(re.sub("^there (?:is|are) ", "", answer.words), answer)
@@ -47,53 +46,17 @@ def canonical(answer: Answer) -> Answer:
             return _SYNONYMS["all reals"]
     if isinstance(answer, Relation):
         return _interval(answer) or answer
-    if isinstance(answer, Items) and not answer.is_set:
-        return _conjunction(conditions(answer.items)) or answer
     return answer
 
 
-def _conjunction(items: tuple[str, ...]) -> Answer | None:
-    """One condition, or a lower and an upper bound, as what they leave of the real line."""
-    parts = [canonical(read(item)) for item in items]
-    if len(parts) == 1:
-        return parts[0]
-    if (points := _excluded(items)) is not None:
-        return canonical(read(without(points)))
-    if len(parts) != 2 or not all(_is_inequality(item) for item in items):
-        return None
-    lower = [part for part in parts if isinstance(part, Bracketed) and part.items[-1] == r"\infty"]
-    upper = [part for part in parts if isinstance(part, Bracketed) and part.items[0] == r"-\infty"]
-    if len(lower) != 1 or len(upper) != 1:
-        return None
-    ends = value_at(lower[0].items[0]), value_at(upper[0].items[1])
-    if ends[0] is None or ends[1] is None or ends[0] >= ends[1]:
-        return None
-    return Bracketed(lower[0].left, upper[0].right, (lower[0].items[0], upper[0].items[1]), from_inequality=True)
-
-
-def _excluded(items: tuple[str, ...]) -> list[str] | None:
-    """The points that "x \\ne 1, x \\ne 2" or "x \\ne 1, 2" leaves out; None for anything else."""
-    points: list[str] = []
-    for item in items:
-        relation = read(item)
-        if isinstance(relation, Relation) and relation.signs == ("!=",) and is_name(relation.sides[0]):
-            points.append(relation.sides[1])
-        elif points and not isinstance(relation, Relation):
-            points.append(item)
-        else:
-            return None
-    return points
-
-
-def _is_inequality(item: str) -> bool:
-    return isinstance(relation := read(item), Relation) and set(relation.signs) <= {"<", ">", "<=", ">="}
-
-
-def _spelled_number(words: str) -> Fraction | None:
-    """Zero to ninety-nine, and the common parts of one."""
-    words = words.removeprefix("one ") if words.removeprefix("one ") in _PARTS else words
-    if words in _PARTS:
-        return Fraction(*_PARTS[words])
+def spelled_number(words: str) -> Fraction | None:
+    """Zero to ninety-nine, and parts of one: "twenty one", "half", "a third", "three eighths"."""
+    words = words.replace("-", " ").strip()
+    count, _, part = words.rpartition(" ")
+    below = _PARTS.get(part) or (_PARTS.get(part.removesuffix("s")) if count not in {"", "a", "an", "one"} else None)
+    if below is not None:
+        above = Fraction(1) if count in {"", "a", "an", "one"} else spelled_number(count)
+        return above / below if above is not None and above.denominator == 1 else None
     if words in _NUMBER_WORDS:
         return Fraction(_NUMBER_WORDS.index(words))
     ten, _, unit = words.partition(" ")
@@ -107,8 +70,6 @@ def _interval(relation: Relation) -> Answer | None:
     sides, signs = relation.sides, relation.signs
     if signs == ("in",) and is_name(sides[0]):
         return canonical(read(sides[1]))
-    if signs == ("!=",) and is_name(sides[0]):
-        return canonical(read(without(plus_minus(sides[1]))))
     if len(sides) == 2 and signs[0] in {"<", ">", "<=", ">="}:
         if is_name(sides[1]) and not is_name(sides[0]):
             sides, signs = sides[::-1], ({"<": ">", ">": "<", "<=": ">=", ">=": "<="}[signs[0]],)

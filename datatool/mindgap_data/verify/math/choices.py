@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mindgap_data.verify.answers import TAIL, strip_thinking
 from mindgap_data.verify.math.kinds import Option
 from mindgap_data.verify.math.latex import UnreadableError, normalise
-from mindgap_data.verify.math.reading import read_option, words_of
+from mindgap_data.verify.math.options import read_option, words_of
+from mindgap_data.verify.math.sentences import is_open, last_line, sentences
 
 LETTERS = "ABCDEFGHIJ"
 CHOICE_FIELDS = ("choices", "options")
@@ -17,16 +17,21 @@ MAX_PROBLEM = 20_000
 _MARK = re.compile(
     r"(?:\\text(?:bf|rm)?\s?\{|\\mathrm\s?\{|\\mathbf\s?\{|\*\*)?\(([A-J])\)\s?(?:\}|\*\*)?|(?:^|\n)\s{0,8}([A-J])[.):]\s"
 )
-_CLOSING = re.compile(r"(?:^|\s)(?:option |choice )?\**\(?([A-J])\)?\**[.)]?\**$")
-_BOLD_CHOICE = re.compile(r"\*\*\(?([A-J])[.):] [^*\n]{1,100}\*\*\.?")
-_CORRECT = re.compile(
-    r"(?:so |thus |therefore,? )?(?:option|choice) \(?([A-J])\)? is (?:the )?(?:correct|right)"
-    r"(?: one| answer| choice)?[.!]?",
+_LETTER = r"\(?([A-J])\)?"
+_LETTERS = r"\(?[A-J]\)?(?:(?:,| and|, and| &) \(?[A-J]\)?)*"
+_KIND = r"(?:options?|choices?|answers?|statements?|(?:correct|right|best) ones?)"
+# A sentence that is nothing but an option, one that calls an option right, and one that ends in the letters.
+_ALONE = re.compile(rf"(?:{_KIND}:? )?{_LETTER}(?:[.):] .{{1,100}})?", re.IGNORECASE)
+_IS_RIGHT = re.compile(
+    rf"(?:(?:so|thus|therefore|hence),? )?(?:the )?{_KIND} (?P<letters>{_LETTERS}) (?:is|are) (?:both |all )?(?:the )?"
+    rf"(?:correct|right|true|best)(?: {_KIND})?",
     re.IGNORECASE,
 )
-_LETTER_IS = re.compile(
-    r"\b(?:option|choice|correct one)\b[^.?\n]{0,30}?\b(?:is|:)\s*\**\(?([A-J])\)?\**\.?$", re.IGNORECASE
+_ENDS = re.compile(
+    rf".*\b{_KIND}\b[^.?\n]{{0,40}}?(?:\b(?:is|are)|:) ?(?:{_KIND} )?(?P<letters>{_LETTERS})(?:[.):,] .{{1,100}})?",
+    re.IGNORECASE,
 )
+_IN_BRACKETS = re.compile(r".*(?:\boption|\bchoice)? ?\(([A-J])\)|.*\b(?:option|choice) ([A-J])", re.IGNORECASE)
 
 
 def letter_of(text: str, choices: Mapping[str, str]) -> str | None:
@@ -99,19 +104,17 @@ def _same_choice(value: str, text: str) -> bool:
 
 
 def closing_letter(response: str) -> str | None:
-    """The letter a response without a marked answer ends in: "(C)", "Option C.", or the letter alone."""
-    body = strip_thinking(response)
-    if body is None:
+    """The letter, or letters, that a response without a marked answer ends in: "(C)", "Option C.", "C. 12 cm"."""
+    line = re.sub(r"\*\*|\$|\\[()]", "", last_line(response)).strip()
+    alone = _ALONE.fullmatch(line.rstrip("."))
+    if alone and (alone[1].isupper() or len(line) == 1):
+        return alone[1].upper()
+    parts = sentences(line)
+    sentence = parts[-1].strip().rstrip(".!") if parts else ""
+    if is_open(sentence) or len(sentence) > 400:
         return None
-    lines = body[-TAIL:].strip().rsplit("\n", 1)
-    line = lines[-1].strip()
-    if re.fullmatch(r"[A-Ja-j]", line):
-        return line.upper()
-    whole = _BOLD_CHOICE.fullmatch(line) or _CORRECT.fullmatch(line)
-    if whole:
-        return whole[1].upper()
-    named = _LETTER_IS.search(line[-200:])
-    if named and not re.search(r"\bnot\b|n't\b", line):
-        return named[1].upper()
-    match = _CLOSING.search(line[-200:])
-    return match[1] if match and (line.strip("*(). ") == match[1] or "(" in match[0] or "ption" in match[0]) else None
+    several = _IS_RIGHT.fullmatch(sentence) or _ENDS.fullmatch(sentence)
+    if several and several["letters"].isupper() | (len(several["letters"]) > 1):
+        return ", ".join(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", several["letters"])) or None
+    last = _IN_BRACKETS.fullmatch(sentence)
+    return (last[1] or last[2]).upper() if last else None

@@ -5,9 +5,12 @@ Only a sentence that concludes counts: not a question, a doubt, a condition or a
 
 import re
 
-from mindgap_data.verify.answers import strip_thinking
+from mindgap_data.verify.math.canonical import spelled_number
+from mindgap_data.verify.math.choices import closing_letter
+from mindgap_data.verify.math.marked import closing_marked
 from mindgap_data.verify.math.plain import parse_plain
-from mindgap_data.verify.math.units import parse_unit
+from mindgap_data.verify.math.remarks import without_restatement
+from mindgap_data.verify.math.sentences import is_open, last_line, may_name_numbers, sentences
 
 _WORDED_NUMBER = re.compile(
     r"(?<![\w.\u2212-])(?:[-\u2212]\s?)?[$\u20ac\u00a3]?"
@@ -27,14 +30,28 @@ _INSTRUCTION = re.compile(
     r"|solve|take|round|count|combine|simplify|replace|apply|put|insert)\b",
     re.IGNORECASE,
 )
-_NO_CONCLUSION = re.compile(
-    r"\?|\b(?:not|cannot|unknown|if|maybe|perhaps|might|could|about|approximately|around|nearly|almost|at least"
-    r"|at most|more than|less than|between|either|or|let|suppose|assume|need to|step|example|guess|impossible|unclear"
-    r"|wrong|incorrect|halved|doubled|tripled|but|none|however|unless|consider|too|negative|minus|half"
-    r"|twice|double|triple|times|squared|root|multiple|greater|fewer|rule|except|given|first"
-    r"|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially|steps?|depends?|assuming|option|problem|question|equation|figure|page|chapter)\b|n['\u2019]t\b",
-    re.IGNORECASE,
+_RATIO = re.compile(r"\bratio\b.*(?:\bis|=) *([0-9]+(?: to [0-9]+){1,3})[.!]?$", re.IGNORECASE)
+_WORDS = re.compile(
+    r".*\b(?:is|are|was|were)(?: simply| just| exactly| called)?"
+    r" ((?:an? |the )?[A-Za-z][A-Za-z'-]*(?: [A-Za-z'-]+){0,4})[.!]?"
 )
+_LETTERS_ASKED = re.compile(r"(?:\\text[a-z]*\s?\{)?\(?[A-J]\)?(?:(?:, ?| and )?\(?[A-J]\)?)*\}?")
+_NOTHING = re.compile(r"there (?:is|are) (no (?:real )?solutions?)[.!]?$", re.IGNORECASE)
+
+
+def closing_answer(response: str, gold: str, is_number: bool) -> str | None:
+    """What a response without a marked answer concludes with, of the kind that is asked for; None where nothing.
+
+    Args:
+        gold: the reference, which tells whether letters or words are asked for.
+        is_number: whether it is a plain number.
+    """
+    marked = closing_marked(response)
+    if is_number:
+        return marked or closing_number(response) or closing_spelled(response)
+    if _LETTERS_ASKED.fullmatch(gold):
+        return closing_letter(response) or marked
+    return marked or closing_letter(response) or closing_number(response) or closing_words(response)
 
 
 def closing_number(response: str) -> str | None:
@@ -44,13 +61,15 @@ def closing_number(response: str) -> str | None:
     no doubt, denial, condition or alternative, and either states one number alone, or one after its last
     "=", or opens with "So", "Therefore", ... and ends in it. Otherwise there is no answer: None.
     """
-    line = re.sub(r"\*\*|\\[()\[\]]", "", _last_line(response)).replace("\\$", "$").strip().strip("*_`# ")
-    sentences = [part for part in re.split(r"(?<=[^\s.][.!])\s+", line) if part.strip()]
-    if not sentences:
+    line = _unmarked(last_line(response))
+    parts = sentences(line)
+    if not parts:
         return None
-    sentence = sentences[-1]
-    if len(sentence) > 400 or _NO_CONCLUSION.search(sentence) or _INSTRUCTION.match(sentence):
+    sentence = parts[-1]
+    if len(sentence) > 400 or is_open(sentence) or may_name_numbers(sentence) or _INSTRUCTION.match(sentence):
         return None
+    if ratio := _RATIO.search(sentence):
+        return ratio[1]
     ending = _ENDING.search(sentence)
     if ending and parse_plain(ending[1]) is not None:
         return ending[1].strip()
@@ -66,16 +85,18 @@ def closing_number(response: str) -> str | None:
     if len({number.replace(",", "") for number in numbers}) > 1 and (equals or not _CONCLUSION.match(sentence)):
         return None
     with_unit = re.sub(r" (?:in total|in all|altogether|overall)$", "", part[matches[-1].start() :].rstrip(".! "))
-    if len(sentences) > 1 and with_unit == sentence.rstrip(".! "):
+    if len(parts) > 1 and with_unit == sentence.rstrip(".! "):
         return None  # a bare number after other sentences
     return with_unit if parse_plain(with_unit) is not None else numbers[-1]
 
 
+# A subject, and a verb right before the number.
 _CLAUSE = re.compile(
-    r"[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
+    r"(?:[A-Za-z][^\d$]{0,80}\b(?:has|have|had|is|are|was|were|costs?|makes?|made|earns?|earned|spent|spends?|pays?|paid"
     r"|needs?|gets?|got|sold|took|takes?|be|comes? (?:out )?to|came (?:out )?to|equals?|totals?|counts?|counted|weighs?"
     r"|measures?|travels?|walks?|runs?|ran|saves?|saved|uses?|used|collects?|receives?|contains?|holds?|requires?"
-    r"|bought|buys|ate|won)\b",
+    r"|bought|buys|ate|won)\b"
+    r"|(?:The |In |So |[A-Z][a-z]+ )[^\d$]{0,80}[a-z]{3,}(?:s|ed) (?:a total of |exactly |only |over )?(?=[$0-9]))",
     re.IGNORECASE,
 )
 _NO_SENTENCE = re.compile(r"[_^{}]|\\(?![$%])|\b(?:third|quarter|fifth|sixth|seventh|eighth|ninth|tenth)s? of\b")
@@ -84,46 +105,26 @@ _GROUP = re.compile(r"\\(?:text[a-z]*|mathrm|mbox) ?\{([^{}]*)\}")
 
 def stated_in_sentence(answer: str) -> str | None:
     """The number of an answer that is a sentence: "Tom has 12 left"; None where it states none, or several."""
-    plain = " ".join(_GROUP.sub(r" \1 ", answer[:2000]).split())
+    plain = without_restatement(" ".join(_GROUP.sub(r" \1 ", answer[:2000]).split()))
     return closing_number(plain) if _CLAUSE.match(plain) and not _NO_SENTENCE.search(plain) else None
 
 
-_BOLD_LIST = re.compile(
-    r"[A-Za-z][^*\n]{1,300} (\*\*[^*\n]{1,100}\*\*(?:(?:,| and|, and| or) \*\*[^*\n]{1,100}\*\*){0,9})[.!]?"
-)
-_FORMULA = re.compile(
-    r"(?:\b(?:is|are|equals)\b|=|^(?:So|Thus|Hence|Therefore),?)\s*:?\s*(?:\$([^$]{1,400})\$|\\\((.{1,400}?)\\\))"
-    r"([ A-Za-z]{0,40})[.!]?$"
-)
-_NOTHING = re.compile(r"there (?:is|are) (no (?:real )?solutions?)[.!]?$", re.IGNORECASE)
-
-
-def closing_bold(response: str) -> str | None:
-    """What a closing sentence ends in, in bold type ("The vertex is at **(3, -1)**."); several are a list."""
-    line = _last_line(response)
-    match = _BOLD_LIST.fullmatch(line)
-    if match is None or _doubtful(line[: match.start(1)]):
-        return None
-    return match[1].replace("**", "").rstrip(".,:; ") or None
-
-
-def closing_formula(response: str) -> str | None:
-    """The formula in dollars a closing sentence ends in after "is" or "=" ("So the side is $2\\sqrt{3}$.")."""
-    line = _last_line(response).replace("**", "")
-    nothing = _NOTHING.search(line)
-    if nothing and not _doubtful(line[: nothing.start()]):
+def closing_words(response: str) -> str | None:
+    """The words a last sentence ends in after "is" or "are", or that there is no solution."""
+    parts = sentences(_unmarked(last_line(response)))
+    sentence = parts[-1].strip() if parts else ""
+    nothing = _NOTHING.search(sentence)
+    if nothing and not is_open(sentence[: nothing.start()]):
         return nothing[1]
-    match = _FORMULA.search(line)
-    if match is None or _doubtful(line[: match.start()]) or (match[3] and parse_unit(match[3]) is None):
-        return None
-    return (match[1] or match[2]).strip() + (rf" \text{{{match[3]}}}" if match[3] else "")
+    words = _WORDS.fullmatch(sentence)
+    return words[1] if words and not is_open(sentence) else None
 
 
-def _last_line(response: str) -> str:
-    body = strip_thinking(response)
-    return "" if body is None else body[-2000:].strip().rsplit("\n", 1)[-1]
+def closing_spelled(response: str) -> str | None:
+    """A number in words that a last sentence ends in: "one eighth"."""
+    words = closing_words(response)
+    return words if words is not None and spelled_number(words.lower()) is not None else None
 
 
-def _doubtful(before: str) -> bool:
-    """Whether the sentence that ``before`` leaves open does not conclude."""
-    return bool(_NO_CONCLUSION.search(re.split(r"[.!?]\s", before)[-1]))
+def _unmarked(line: str) -> str:
+    return re.sub(r"\*\*|\\[()\[\]]", "", line).replace("\\$", "$").strip().strip("*_`# ")

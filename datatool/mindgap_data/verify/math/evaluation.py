@@ -80,6 +80,20 @@ def approximate(node: Node) -> complex | None:
         return None
 
 
+def precise(node: Node) -> Any:
+    """Real value of an expression without variables, an mpmath number of ``DIGITS`` digits; None when it has none.
+
+    Raises:
+        TooBigError: out of bounds.
+    """
+    if node.names():
+        return None
+    try:
+        return _number(node, {}, True)
+    except (UndefinedError, OverflowError):
+        return None
+
+
 def _points(names: list[str]) -> list[dict[str, Any]]:
     """Values for the variables: positive at first, then of both signs; the same on every machine."""
     from mpmath import mpf

@@ -1,16 +1,11 @@
 r"""Expressions: a bounded parser for the LaTeX of algebra. No text is ever executed."""
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-MAX_TOKENS = 600
+from mindgap_data.verify.math.tokens import UnsupportedError, number_value, tokenise
 
 MAX_DEPTH = 40
-
-
-class UnsupportedError(Exception):
-    """Not an expression this parser reads."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +34,6 @@ _GREEK = frozenset((
     "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega", "ell",
 ))  # fmt: skip
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"|\\(?P<command>[A-Za-z]+)|(?P<escaped>\\.)|(?P<letter>[A-Za-z])|(?P<symbol>[-+*/^_!(){}\[\]|%=<>,]))"
-)
-
-_DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?\\text\{ degrees\}")
-
-_LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{5,}")
-
 
 def parse(text: str) -> Node:
     """The expression ``text`` is.
@@ -55,24 +41,7 @@ def parse(text: str) -> Node:
     Raises:
         UnsupportedError: not an expression of algebra, or beyond the bounds on tokens and nesting.
     """
-    text = _DEGREES.sub(r"(\1\\pi/180)", text)
-    if _LONG_WORD.search(text):
-        raise UnsupportedError("words")
-    return _Parser(_tokenise(text)).whole()
-
-
-def _tokenise(text: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
-    at = 0
-    text = text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None or len(tokens) >= MAX_TOKENS:
-            raise UnsupportedError("symbols")
-        kind = str(match.lastgroup)
-        tokens.append((kind, match.group(kind)))
-        at = match.end()
-    return tokens
+    return _Parser(tokenise(text)).whole()
 
 
 # of \sin^{-1}
@@ -200,7 +169,7 @@ class _Parser:
         kind, value = self.peek()
         self.at += 1
         if kind == "number":
-            return Node("num", value=_number_value(value))
+            return Node("num", value=number_value(value))
         if kind == "letter":
             return self.variable(value)
         if kind == "symbol" and value in {"(", "{", "["}:
@@ -294,10 +263,3 @@ class _Parser:
         while self.starts_factor() and self.peek()[1] not in _FUNCTIONS and self.peek() != ("symbol", "("):
             node = Node("mul", (node, self.power()[0]))
         return node
-
-
-def _number_value(text: str) -> Fraction:
-    text = text.replace(",", "")
-    if len(text) > 400:
-        raise UnsupportedError("digits")
-    return Fraction(text if not text.startswith(".") else "0" + text)

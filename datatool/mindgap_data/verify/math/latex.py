@@ -31,7 +31,8 @@ _SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2
 _FRACTIONS = {"\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4", "\u215b": "1/8"}
 
 _SPACES = re.compile(
-    r"(?<!\\)\\[;: >]|~|\\q?quad(?![A-Za-z])|\\hfill|\\phantom\{[^{}]*\}|\\enspace|\\thinspace|[\t\r\n]"
+    r"(?<!\\)\\[;: >]|~|\\q?quad(?![A-Za-z])|\\hfill|\\[hv]space\*?\{[^{}]*\}|\\phantom\{[^{}]*\}"
+    r"|\\enspace|\\thinspace|[\t\r\n]"
 )
 _DROPPED = re.compile(
     r"\\!|\\(?:left|right|big|Big|bigg|Bigg|middle|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|displaystyle|textstyle"
@@ -152,7 +153,7 @@ def _spell_characters(text: str) -> str:
 
 def _undollar(text: str) -> str:
     """Math delimiters removed; a dollar sign that means money becomes ``\\$``."""
-    text = re.sub(r"\\[()\[\]]", " ", text) if re.search(r"\\[(\[]", text) else text
+    text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text) if re.search(r"\\[(\[]", text) else text
     text = re.sub(r"\\text *\{ *\\?\$ *\}", r"\\$", text)
     bare = re.findall(r"(?<!\\)\$", text)
     if len(bare) % 2 == 0 and not re.fullmatch(r"\s*(?:\$[0-9][0-9.,]*(?:\s*(?:,|and|or|,\s*and)\s*|\s*)){2,}", text):

@@ -3,7 +3,7 @@ r"""From a normalised text to the kind of answer it is: a word, a number, an int
 import re
 
 from mindgap_data.verify.math.brackets import split
-from mindgap_data.verify.math.expression import UnsupportedError, parse
+from mindgap_data.verify.math.expression import parse
 from mindgap_data.verify.math.kinds import (
     Answer,
     Approximate,
@@ -11,27 +11,20 @@ from mindgap_data.verify.math.kinds import (
     Bracketed,
     Formula,
     Items,
-    Letters,
     Matrix,
-    Option,
     Ratio,
     Relation,
     Text,
     Union,
 )
+from mindgap_data.verify.math.options import read_letters, read_option, words_of
 from mindgap_data.verify.math.plain import parse_plain
-from mindgap_data.verify.math.sets import described
+from mindgap_data.verify.math.tokens import UnsupportedError
 from mindgap_data.verify.math.units import Unit, parse_unit
 
 MAX_ITEMS = 100
 
 
-_OPTION = re.compile(
-    r"(?:(?:option|choice|answer)s? *)?(?:\\text *\{ *)?\(?(?:\\text *\{ *)?([A-J])(?: *\})? *"
-    r"(?:(?:\)|\. |\.$|: | (?=\([-0-9][^()]*\)$)|\\text\{[.:)] *\})(?: *\})?|\}) *(?P<value>.*)",
-    re.IGNORECASE,
-)
-_BARE_OPTION = re.compile(r"(?:(?:option|choice) +)?([A-J])", re.IGNORECASE)
 _TEXT_GROUP = re.compile(r"\\text *\{([^{}]*)\}")
 _HEDGES = r"(?:approximately|approx\.?|about|roughly|around|circa)"
 _HEDGE_BEFORE = re.compile(
@@ -80,10 +73,9 @@ def read(text: str) -> Answer:
     if number is not None:
         return number
     text = _unwrapped(text)
-    text = described(text)
     return (
         parse_plain(text)
-        or _read_letters(text)
+        or read_letters(text)
         or read_option(text)
         or _read_based(text)
         or _read_matrix(text)
@@ -91,58 +83,17 @@ def read(text: str) -> Answer:
         or _read_text(text)
         or _read_union(text)
         or _read_list(text)
-        or _read_relation(text)
-        or _read_bracketed(text)
+        or read_relation(text)
+        or read_bracketed(text)
         or _read_ratio(text)
         or _read_formula(text)
     )
-
-
-def read_option(text: str) -> Option | None:
-    """A letter of a multiple choice: "(C)", "C) 12", "C. 12", "option C"; a bare letter is one too."""
-    bare = _BARE_OPTION.fullmatch(_TEXT_GROUP.sub(r"\1", text).strip())
-    if bare and (bare[1].isupper() or len(bare[0]) > 1):
-        return Option(bare[1].upper(), "")
-    match = _OPTION.fullmatch(text)
-    if match is None or (match[1].islower() and match["value"]) or match["value"].startswith((",", ";")):
-        return None
-    return Option(match[1].upper(), match["value"].strip())
-
-
-def words_of(text: str) -> str:
-    """A text answer in the one spelling texts are compared in."""
-    text = _TEXT_GROUP.sub(r" \1 ", text).lower()
-    text = re.sub(r"[^\w+ ]+", " ", text).strip()
-    words = text.split()
-    while words and words[0] in {"a", "an", "the", "it", "is"}:
-        words.pop(0)
-    return " ".join(words)
 
 
 def _unwrapped(text: str) -> str:
     """Without one ``\\text{}`` around the whole when it holds something to calculate."""
     match = re.fullmatch(r"\\text *\{([^{}]*)\}", text)
     return match[1].strip() if match and re.search(r"[0-9,]", match[1]) else text
-
-
-_LETTERS_SAID = re.compile(
-    r"^ *(?:options|choices|letters|both|only) |(?<=[A-J)]) +(?:only|are (?:all )?(?:correct|right|true)) *$",
-    re.IGNORECASE,
-)
-_LETTER = re.compile(r"\(?([A-J])\)?\.?")
-
-
-def _read_letters(text: str) -> Letters | None:
-    """Several letters of a multiple choice: "A, C", "(A) and (C)", "\\text{A C}"."""
-    spelled = _TEXT_GROUP.sub(r" \1 ", text)
-    spelled = _LETTERS_SAID.sub("", spelled)
-    parts = [part.strip() for part in re.split(r"[,;]|\\?&|\\[{}]", spelled)]
-    if spelled != text:
-        parts = " ".join(parts).split()
-    letters = [_LETTER.fullmatch(part) for part in parts if part]
-    names = [match[1] for match in letters if match and match[0].count("(") == match[0].count(")")]
-    several = len(names) == len(letters) == len(set(names)) > 1
-    return Letters(frozenset(names)) if several else None
 
 
 def _read_approximate(text: str) -> Approximate | None:
@@ -252,7 +203,8 @@ def plus_minus(text: str) -> list[str]:
     return [upper.lstrip("+ "), lower]
 
 
-def _read_relation(text: str) -> Relation | None:
+def read_relation(text: str) -> Relation | None:
+    """Sides with the signs of equations and inequalities between them."""
     sides = split(text, _SIGN)
     if len(sides) < 2:
         return None
@@ -271,7 +223,8 @@ def _read_relation(text: str) -> Relation | None:
     return Relation(tuple(sides), tuple(signs))
 
 
-def _read_bracketed(text: str) -> Bracketed | None:
+def read_bracketed(text: str) -> Bracketed | None:
+    """Several items in round, square or angle brackets."""
     angle = re.fullmatch(r"(?:\\langle|<)(.*)(?:\\rangle|>)", text)
     if angle:
         return Bracketed("<", ">", tuple(_split_list(angle[1].strip(), inside=True)))

@@ -6,6 +6,7 @@ A remark is left where it is when it may change the answer or deny it.
 import re
 
 from mindgap_data.verify.math.latex import normalise
+from mindgap_data.verify.math.plain import parse_plain, same_quantity
 from mindgap_data.verify.math.units import parse_unit
 
 MAX_REMARK = 200
@@ -74,7 +75,25 @@ def without_remarks(text: str) -> str:
         goes_on = re.match("which|so|where", clause[2]) and re.search("[0-9]", clause[2])
         if not goes_on or re.fullmatch(r"\(?[A-J]\)?", clause[1].strip()):
             text = clause[1].strip()
-    return _without_brackets(text)
+    return _without_brackets(without_restatement(text))
+
+
+_RESTATED = re.compile(
+    r"(.*\S) *\( *(?:(?:or|i\.e\.|that is|which is|equal to|=|about|approximately|\\approx)[ ,]*)*([^()]*?) *\)"
+)
+
+
+def without_restatement(text: str) -> str:
+    """``text`` without a bracket behind its number that gives the same number again: "160 minutes (2 h 40 min)"."""
+    match = _RESTATED.fullmatch(text)
+    again = parse_plain(match[2]) if match else None
+    if match is None or again is None:
+        return text
+    for at in re.finditer(r"(?<![0-9.,/])[-$\\]?[0-9]", match[1][-100:]):
+        number = parse_plain(match[1][-100:][at.start() :])
+        if number is not None:
+            return match[1] if same_quantity(number, again) else text
+    return text
 
 
 def _without_brackets(text: str) -> str:

@@ -1,10 +1,11 @@
 """Sums, differences and products of plain numbers that nobody has worked out: no answer where a number is asked for."""
 
-from mindgap_data.verify.math.expression import Node, UnsupportedError, parse
+from mindgap_data.verify.math.expression import Node, parse
 from mindgap_data.verify.math.kinds import Approximate, Formula, Relation
 from mindgap_data.verify.math.latex import UnreadableError, normalise
 from mindgap_data.verify.math.plain import Quantity, parse_plain
 from mindgap_data.verify.math.reading import read
+from mindgap_data.verify.math.tokens import UnsupportedError
 
 
 def is_unfinished(text: str) -> bool:

@@ -54,13 +54,14 @@ _NOT_UNITS = _words(
     "or and not squared cubed factorial minus plus over half halves quarter third thirds fourths fifths "
     "point to through between choose mod modulo divided multiplied if when unless but while however maybe "
     "nor vs versus hundreds thousands millions billions dozens hundredths tenths thousandths i pi root "
-    "sqrt then is was equals because since twice thrice double triple less fewer"
+    "sqrt then is was equals because since twice thrice double triple less fewer than"
 )
 _SAYS_NOTHING = _words(
     "total in of the all more left remaining each altogether unit units a an different ways way possible "
     "value values points long tall high away old overall respectively only exactly whole such integers "
     "integer numbers number are"
 )
+_COUNTS = _words("a one two three four five six seven eight nine ten another more some")
 _CLEAN = (
     (
         re.compile(r"\\[dt]?frac *\{ *\\(?:text|mathrm) *\{([^{}]*)\} *\} *\{ *\\(?:text|mathrm) *\{([^{}]*)\} *\}"),
@@ -199,8 +200,10 @@ def _known_unit(tokens: list[str], scale: Fraction) -> Unit | None:
 def _worded(tokens: list[str], scale: Fraction) -> Unit | None:
     """Plain words: what is counted, in letters only."""
     words = set()
-    for token in tokens:
+    for at, token in enumerate(tokens):
         low = token.lower()
+        if low == "and" and 0 < at < len(tokens) - 1 and not _COUNTS & {word.lower() for word in tokens[at:]}:
+            continue  # "clips in April and May"
         if not low.isalpha() or low in _NOT_UNITS or (len(low) == 1 and low != "a"):
             return None
         words.add(low)

@@ -4,11 +4,12 @@ import re
 
 from mindgap_data.verify.math.evaluation import approximate, equal, ratio
 from mindgap_data.verify.math.exact import rational
-from mindgap_data.verify.math.expression import Node, UnsupportedError, parse
+from mindgap_data.verify.math.expression import Node, parse
 from mindgap_data.verify.math.kinds import Answer, Based, Formula, Letters, Ratio, Relation, Text
 from mindgap_data.verify.math.latex import compact
 from mindgap_data.verify.math.plain import SIGNIFICANT, Quantity, parse_plain, same_quantity
 from mindgap_data.verify.math.symbolic import math_verify_agrees
+from mindgap_data.verify.math.tokens import UnsupportedError
 from mindgap_data.verify.math.units import Unit
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from mindgap_data.errors import UserError
 from mindgap_data.verify import Verdict
 from mindgap_data.verify.answers import Found, find_answer, gold_answer, stated_after_box
-from mindgap_data.verify.math.choices import choice_value, choices_of, closing_letter
-from mindgap_data.verify.math.closing import closing_bold, closing_formula, closing_number, stated_in_sentence
+from mindgap_data.verify.math.choices import choice_value, choices_of
+from mindgap_data.verify.math.closing import closing_answer, stated_in_sentence
 from mindgap_data.verify.math.kinds import Option
 from mindgap_data.verify.math.latex import UnreadableError, normalise
+from mindgap_data.verify.math.options import read_option
 from mindgap_data.verify.math.plain import Quantity, parse_plain, same_quantity
-from mindgap_data.verify.math.reading import read_option
 from mindgap_data.verify.math.remarks import spellings
 from mindgap_data.verify.math.unfinished import is_unfinished
 
@@ -44,7 +44,7 @@ class MathVerifier:
         if verdict is not None:
             return verdict
         gold = gold_answer(answer)
-        found = self._found(response, parse_plain(gold))
+        found = self._found(response, gold, parse_plain(gold))
         if found is None:
             return Verdict.NO_ANSWER
         if parse_plain(gold.rpartition("=")[2]) is not None and is_unfinished(found.text):
@@ -57,7 +57,7 @@ class MathVerifier:
         if not gold:
             return Verdict.CHECKER_ERROR
         number = parse_plain(gold)
-        found = self._found(response, number)
+        found = self._found(response, gold, number)
         if found is None:
             return Verdict.NO_ANSWER
         if number is None:
@@ -75,20 +75,17 @@ class MathVerifier:
         """Import what the slow path needs, once a worker."""
         compare(r"\sqrt{2}", r"2^{0.5}", {})
 
-    def _found(self, response: str, number: Quantity | None) -> Found | None:
+    def _found(self, response: str, gold: str, number: Quantity | None) -> Found | None:
         """The stated answer; where the reference is a number, also one inside a sentence."""
         found = find_answer(response)
         if not self.closing_answers:
             return found
         if found is None:
-            plain = closing_number if number else closing_letter
-            closing = closing_formula(response) or plain(response) or closing_bold(response)
+            closing = closing_answer(response, gold, number is not None)
             return Found(closing, "closing") if closing else None
-        if number is None:
-            return found
-        if parse_plain(found.text) is None:
-            closing = stated_in_sentence(found.text)  # "The answer is that she has 12 apples."
-            return Found(closing, found.how) if closing else found
+        if number is not None and parse_plain(found.text) is None:
+            stated = stated_in_sentence(found.text)  # "The answer is that she has 12 apples."
+            return Found(stated, found.how) if stated else found
         return found
 
 

@@ -2,7 +2,7 @@ r"""What a response concludes with where it marks no answer."""
 
 import pytest
 
-from mindgap_data.verify.math.closing import closing_formula, closing_number, stated_in_sentence
+from mindgap_data.verify.math.closing import closing_answer, closing_number, closing_words, stated_in_sentence
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,33 @@ def test_closing_number(text: str, expected: str | None) -> None:
     assert closing_number(text) == expected
 
 
-def test_closing_formula_is_the_one_the_last_line_ends_in() -> None:
-    assert closing_formula(r"$x = 1$. So the side is $2\sqrt{3}$.") == r"2\sqrt{3}"
-    assert closing_formula(r"So the side is not $2\sqrt{3}$.") is None
-    assert closing_formula(r"The side $2\sqrt{3}$ is long.") is None
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Therefore, the fastest student is Evelyn.", "Evelyn"),
+        ("The graph is an ellipse.", "an ellipse"),
+        ("So there are no real solutions.", "no real solutions"),
+        ("The fastest student is not Evelyn.", None),
+        ("Is the fastest student Evelyn?", None),
+        ("Evelyn runs faster than anyone else.", None),
+    ],
+)
+def test_closing_words(text: str, expected: str | None) -> None:
+    assert closing_words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "expected"),
+    [
+        ("The probability is one eighth.", "1/8", "one eighth"),
+        ("The ratio of boys to girls is 3 to 4.", "3:4", "3 to 4"),
+        ("So the correct options are A, C, and D.", "ACD", "A, C, D"),
+        ("Thus, option **E** is correct.", "E", "E"),
+        ("Thus, option **E** is incorrect.", "E", None),
+    ],
+)
+def test_closing_answer_is_of_the_kind_asked_for(text: str, gold: str, expected: str | None) -> None:
+    assert closing_answer(text, gold, is_number=gold == "1/8") == expected
 
 
 @pytest.mark.parametrize(
@@ -44,6 +67,9 @@ def test_closing_formula_is_the_one_the_last_line_ends_in() -> None:
         (r"\text{The total is } 12", "12"),
         (r"\text{Tom has }12\text{ left}", "12 left"),
         ("She has 12 left", "12 left"),
+        ("Janet sells 12 eggs every day", "12 eggs every day"),
+        ("Carla needs 160 minutes (2 hours and 40 minutes)", "160 minutes"),
+        ("Janet has 12 more eggs than Tom", None),
         (r"\text{Tom has 12 and Ann has 14}", None),
         (r"\text{There are at least 12 ways}", None),
         (r"\text{Tom has one tenth of } 10", None),

@@ -16,6 +16,8 @@ from mindgap_data.verify.math.remarks import spellings
         (r"\text{The total is } 12", "12"),
         (r"\text{exactly } 12", "12"),
         (r"\text{C, which is 12}", "C"),
+        ("0.25 (or 25%)", "0.25"),
+        ("160 minutes (2 hours and 40 minutes)", "160 minutes"),
     ],
 )
 def test_a_remark_is_taken_away(text: str, bare: str) -> None:
@@ -27,6 +29,7 @@ def test_a_remark_is_taken_away(text: str, bare: str) -> None:
     [
         "12",
         r"12 \text{ (or 13)}",
+        "0.25 (or 26%)",
         r"12 \text{ (this is wrong)}",
         r"12 \text{ (not correct)}",
         r"12 \text{ (in thousands)}",
