@@ -85,8 +85,9 @@ lint: .venv/.dev docs-check  ## ruff, mypy, and what the documentation shows
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A process for every processor, each with one thread of torch.
 unit: .venv/.dev  ## fast tests
-	$(BIN)/python -m pytest -m 'not e2e'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' -n logical --maxprocesses 8 --dist loadfile
 
 e2e: .venv/.dev .venv-vllm/.done  ## real models, vLLM, Axolotl, Chromium, run as a user would
 	$(BIN)/python -m pytest -m e2e

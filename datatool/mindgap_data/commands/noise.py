@@ -33,8 +33,8 @@ from mindgap_data.rows.writing import AtomicWriter
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     default="auto",
     show_default=True,
-    help="Precision of the training forward, as in the recipe (bf16: true is bfloat16). auto: bfloat16 on CUDA, "
-    "float32 on a CPU.",
+    help="Precision of the training forward. auto: the recipe's bf16 or fp16; where it does not say, bfloat16 on CUDA "
+    "and float32 on a CPU.",
 )
 @click.option(
     "--train-batch", type=click.IntRange(min=2), default=8, show_default=True, help="Rows of a training batch."
@@ -65,7 +65,7 @@ def command(
 
     \b
     Example:
-      mindgap-data noise train.jsonl --recipe lora.yaml --train-dtype bfloat16
+      mindgap-data noise train.jsonl --recipe lora.yaml
       mindgap-data noise --model HuggingFaceTB/SmolLM2-135M-Instruct --engine vllm
     """
     from mindgap_data.evaluation.texts import instruction_prompts
@@ -78,7 +78,7 @@ def command(
             samples = computations.drawn_samples(engine, instruction_prompts(), rows, seed)
         by_engine = computations.engine_logprobs(engine, samples)
         traits = _traits(policy, engine)
-    dtype = _train_dtype(train_dtype)
+    dtype = (policy.train_dtype or _usual_dtype()) if train_dtype == "auto" else train_dtype
     single, batched = computations.trainer_logprobs(policy.spec, dtype, samples, (1, train_batch))
     found = computations.compare_computations(samples, by_engine, (single, batched), train_batch)
     result = {
@@ -106,22 +106,14 @@ def command(
 
 def _traits(policy: Policy, engine: Engine) -> dict[str, Any]:
     """What of the engine's ways moves log-probs in their last digits."""
-    arguments = policy.settings.engine_args
+    from mindgap_data.engines.vllm import VllmEngine
+
     quantized = next((name for name in ("load_in_4bit", "load_in_8bit") if policy.spec.load_options.get(name)), None)
-    traits: dict[str, Any] = {
-        "name": engine.name,
-        "dtype": engine.dtype,
-        "quantization": arguments.get("quantization", quantized),
-    }
-    if engine.name == "vllm":
-        traits["prefix_cache"] = arguments.get("enable_prefix_caching", True)
-        traits["chunked_prefill"] = arguments.get("enable_chunked_prefill", "vLLM's default")
-    return traits
+    traits = {"name": engine.name, "dtype": engine.dtype, "quantization": quantized}
+    return traits | (engine.traits() if isinstance(engine, VllmEngine) else {})
 
 
-def _train_dtype(asked: str) -> str:
-    if asked != "auto":
-        return asked
+def _usual_dtype() -> str:
     try:
         import torch
     except ImportError as error:

@@ -34,6 +34,7 @@ class Policy:
     spec: ModelSpec
     settings: EngineSettings
     sequence_len: int | None = None  # training length, tokens: plain prompt + response; None: the engine's context
+    train_dtype: str | None = None  # what the recipe trains in, where it says so
 
 
 @contextmanager

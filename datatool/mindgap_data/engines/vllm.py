@@ -158,6 +158,15 @@ class VllmEngine(Engine):
         else:
             self._requests[number] = request
 
+    def traits(self) -> dict[str, Any]:
+        """What of vLLM's ways moves log-probs in their last digits, as it was set or as vLLM chose."""
+        config = self._engine.vllm_config
+        return {
+            "quantization": config.model_config.quantization,
+            "prefix_cache": config.cache_config.enable_prefix_caching,
+            "chunked_prefill": config.scheduler_config.enable_chunked_prefill,
+        }
+
     def close(self) -> None:
         """Stop vLLM's processes and free its memory."""
         self._engine.engine_core.shutdown()

@@ -6,10 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mindgap_data.errors import UserError, one_line
 from mindgap_data.policy.templates import installed_template
+from mindgap_data.yaml_file import YamlFile
 
 # What Axolotl takes when the recipe is silent (axolotl.utils.schemas.config).
 _DEFAULT_SEQUENCE_LEN = 512
@@ -34,6 +33,7 @@ class Recipe:
     trust_remote_code: bool = False
     load_in_4bit: bool = False
     load_in_8bit: bool = False
+    dtype: str | None = None  # that training computes in, bfloat16, float16 or float32; None: Axolotl decides
 
 
 def read_recipe(path: Path | str) -> Recipe:
@@ -44,7 +44,7 @@ def read_recipe(path: Path | str) -> Recipe:
     Raises:
         UserError: it is not there, not YAML, or a field cannot be used; names file:line.
     """
-    document = _Document(Path(path))
+    document = YamlFile(Path(path), "recipe")
     base_model = document.text("base_model")
     if base_model is None:
         raise UserError(f"{path}: the recipe names no base_model")
@@ -66,53 +66,21 @@ def read_recipe(path: Path | str) -> Recipe:
         trust_remote_code=document.flag("trust_remote_code"),
         load_in_4bit=document.flag("load_in_4bit"),
         load_in_8bit=document.flag("load_in_8bit"),
+        dtype=_dtype(document),
     )
 
 
-class _Document:
-    """A YAML mapping and the lines its top-level fields stand on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path}: the recipe cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: the recipe is not UTF-8 at byte {error.start}") from error
-        try:
-            node, self.values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise UserError(f"{path}:{line}: the recipe is not YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: the recipe is not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(self.values, dict) or not isinstance(node, yaml.MappingNode):
-            raise UserError(f"{path}: the recipe is not a YAML mapping of options")
-        self._lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-
-    def error(self, name: str, problem: str) -> UserError:
-        """What is wrong with a field, and where it stands."""
-        return UserError(f"{self.path}:{self._lines.get(name, 1)}: {name}: {problem}")
-
-    def text(self, name: str) -> str | None:
-        """A field that holds text; None when it is absent or empty."""
-        value = self.values.get(name)
-        if value is None or value == "":
-            return None
-        if not isinstance(value, str):
-            raise self.error(name, f"must be text, not {one_line(repr(value), 40)}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        """A field that holds true or false; false when it is absent."""
-        value = self.values.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise self.error(name, f"must be true or false, not {one_line(repr(value), 40)}")
-        return bool(value)
+def _dtype(document: YamlFile) -> str | None:
+    """What training computes in; Axolotl's ``auto``, its default, takes what the machine has."""
+    asked = {name: document.values.get(field) for name, field in (("bfloat16", "bf16"), ("float16", "fp16"))}
+    # "full" keeps optimizer states in it as well; bfloat16 and float16 are Axolotl's older names of the same.
+    for name, value in asked.items():
+        if value in (True, "full") or document.values.get(name) is True:
+            return name
+    return "float32" if asked["bfloat16"] is False else None
 
 
-def _sequence_len(document: _Document) -> int:
+def _sequence_len(document: YamlFile) -> int:
     value = document.values.get("sequence_len")
     if value is None:
         return _DEFAULT_SEQUENCE_LEN
@@ -121,21 +89,21 @@ def _sequence_len(document: _Document) -> int:
     return value
 
 
-def _mapping(document: _Document, name: str) -> Mapping[str, Any]:
+def _mapping(document: YamlFile, name: str) -> Mapping[str, Any]:
     value = document.values.get(name) or {}
     if not isinstance(value, dict):
         raise document.error(name, f"must be a mapping, not {one_line(repr(value), 40)}")
     return value
 
 
-def _text_list(document: _Document, name: str) -> list[str]:
+def _text_list(document: YamlFile, name: str) -> list[str]:
     value = document.values.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise document.error(name, f"must be a list of texts, not {one_line(repr(value), 40)}")
     return value
 
 
-def _templates(document: _Document) -> tuple[str | None, str | None]:
+def _templates(document: YamlFile) -> tuple[str | None, str | None]:
     """(template, fallback) as Jinja text, chosen as Axolotl does: a dataset's own, else the recipe's."""
     datasets = document.values.get("datasets") or []
     if not isinstance(datasets, list) or not all(isinstance(entry, dict) for entry in datasets):
@@ -171,7 +139,7 @@ def _choice(options: Mapping[str, Any]) -> tuple[str, Any] | None:
     return ("jinja", jinja) if jinja else None
 
 
-def _jinja(document: _Document, jinja: Any) -> str:
+def _jinja(document: YamlFile, jinja: Any) -> str:
     if not isinstance(jinja, str) or not jinja.strip():
         raise document.error("chat_template", "jinja needs chat_template_jinja: the template's text, or its file")
     try:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mindgap_data.errors import UserError, one_line
+from mindgap_data.errors import UserError
 from mindgap_data.policy.models import resolve_model_path
 from mindgap_data.policy.recipe import read_recipe
 from mindgap_data.rewrite.previous import KEEP_WITHIN
 from mindgap_data.rows.sources import open_source
+from mindgap_data.yaml_file import YamlFile
 
 PLUGIN = "mindgap_axolotl.MindGapPlugin"
 STRATEGY = "mindgap_axolotl.chat_template"
@@ -71,17 +72,18 @@ def read_plan(path: Path) -> CheckedPlan:
     Raises:
         UserError: a field, its recipe or a file is wrong; names file:line and the field.
     """
-    document = _Document(path)
+    document = YamlFile(path, "plan")
     try:
         plan = RoundsPlan.model_validate(document.values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise document.error(first["loc"], _problem(first)) from None
+        field = ".".join(map(str, first["loc"][:2]))
+        raise document.error(field, _problem(first)) from None
     trained = read_recipe(plan.recipe)
     recipe = yaml.safe_load(plan.recipe.read_text(encoding="utf-8"))
     if plan.model is not None and not _same_model(plan.model, trained.base_model):
         raise document.error(
-            ("model",), f"{plan.model} is not the base_model of {plan.recipe}, {trained.base_model}; leave it out"
+            "model", f"{plan.model} is not the base_model of {plan.recipe}, {trained.base_model}; leave it out"
         )
     if PLUGIN not in (recipe.get("plugins") or []):
         raise UserError(f"{plan.recipe}: plugins lacks {PLUGIN}, so the rows would train without their weights; add it")
@@ -130,25 +132,3 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return "missing"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
-
-
-class _Document:
-    """A YAML mapping, and the lines its top-level fields stand on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-            node, self.values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-        except OSError as error:
-            raise UserError(f"{path}: the plan cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: the plan is not YAML: {one_line(error)}") from error
-        if not isinstance(self.values, dict) or not isinstance(node, yaml.MappingNode):
-            raise UserError(f"{path}: the plan is not a YAML mapping of fields")
-        self._lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-
-    def error(self, where: tuple[int | str, ...], problem: str) -> UserError:
-        """What is wrong with a field, and where it stands."""
-        line = self._lines.get(str(where[0]), 1)
-        return UserError(f"{self.path}:{line}: {'.'.join(map(str, where[:2]))}: {problem}")

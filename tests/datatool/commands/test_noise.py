@@ -77,6 +77,16 @@ def test_bfloat16_training_has_more_noise_than_float32(model):
     assert found["bfloat16"] > 100 * found["float32"]
 
 
+def test_the_trainer_computes_in_the_recipe_s_precision(model, tmp_path):
+    recipe = tmp_path / "lora.yaml"
+    recipe.write_text(f"base_model: {model}\nsequence_len: 64\nbf16: true\n")
+    result = run("--recipe", recipe, "--rows", "4", "--max-tokens", "6", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["trainer"] == {"dtype": "bfloat16", "batch": 8}
+    result = run("--recipe", recipe, "--rows", "4", "--max-tokens", "6", "--json", "--train-dtype", "float32")
+    assert json.loads(result.stdout)["trainer"] == {"dtype": "float32", "batch": 8}
+
+
 def test_ids_of_another_tokenizer_are_refused(model, tmp_path):
     path = tmp_path / "a.jsonl"
     write_rewritten(model, path, count=1, tokenizer="sha256:0")

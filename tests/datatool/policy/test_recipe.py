@@ -98,9 +98,25 @@ def test_a_named_template_without_axolotl(write, monkeypatch):
     assert fallback.fallback_template is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "dtype"),
+    [
+        ("", None),
+        ("bf16: auto", None),
+        ("bf16: true", "bfloat16"),
+        ("bf16: full", "bfloat16"),
+        ("bfloat16: true", "bfloat16"),
+        ("bf16: false\nfp16: true", "float16"),
+        ("bf16: false\nfp16: false", "float32"),
+    ],
+)
+def test_what_training_computes_in(write, lines, dtype):
+    assert read_recipe(write(f"base_model: m\n{lines}\n")).dtype == dtype
+
+
 BAD = [
-    ("", "train.yaml: the recipe is not a YAML mapping of options"),
-    ("- a\n", "train.yaml: the recipe is not a YAML mapping of options"),
+    ("", "train.yaml: the recipe is not a YAML mapping of fields"),
+    ("- a\n", "train.yaml: the recipe is not a YAML mapping of fields"),
     ("adapter: lora\n", "train.yaml: the recipe names no base_model"),
     ("base_model:\n", "train.yaml: the recipe names no base_model"),
     ("a: 1\nbase_model: [m]\n", "train.yaml:2: base_model: must be text, not ['m']"),

@@ -99,7 +99,7 @@ def test_a_recipe_that_cannot_train_a_round_is_one_line(folder: Path, changes: d
     [
         (None, "plan.yaml: the plan cannot be read: No such file or directory"),
         ("- a\n", "plan.yaml: the plan is not a YAML mapping of fields"),
-        ("a: [1\n", "plan.yaml: the plan is not YAML: while parsing a flow sequence in"),
+        ("a: [1\n", "plan.yaml:2: the plan is not YAML: expected ',' or ']', but got '<stream end>'"),
     ],
 )
 def test_a_plan_that_is_no_mapping_is_one_line(folder: Path, text: str | None, message: str) -> None:

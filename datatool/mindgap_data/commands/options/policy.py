@@ -139,7 +139,8 @@ def _policy(recipe: Path | None, chat_template: str | None, prompt_template: str
     options["template_arguments"] = {**(trained.template_arguments if trained else {}), **arguments}
     template = _template(chat_template, prompt_template)
     sequence_len = options["sequence_len"] or (trained.sequence_len if trained else None)
-    return Policy(_spec(trained, template, options), _engine_settings(options), sequence_len)
+    train_dtype = None if trained is None else trained.dtype
+    return Policy(_spec(trained, template, options), _engine_settings(options), sequence_len, train_dtype)
 
 
 def _template(chat: str | None, prompt: str | None) -> str | None:
