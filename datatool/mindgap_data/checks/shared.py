@@ -1,4 +1,4 @@
-"""Rules that judge a file before training and a run while it trains: the weights of a tier, the mix of tiers."""
+"""Rules that judge a file before training and a run while it trains: weights, the mix of tiers, who checked."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -77,3 +77,21 @@ def expert_share_findings(expert: float, total: float, unit: str, limits: AlarmT
         "The gap stays where nothing is rewritten. Raise --samples, raise --max-tokens if draws are truncated, or "
         "start with problems closer to what the model can do.",
     )
+
+
+def unchecked_findings(unchecked: int, rewritten: int) -> Iterator[Finding]:
+    """Whether responses were kept that nobody checked (``--verifier none``).
+
+    Args:
+        unchecked: self and guided rows whose ``verifier_kind`` is "unchecked".
+        rewritten: self and guided rows.
+    """
+    if unchecked:
+        yield Finding(
+            "unchecked",
+            "warn",
+            "Responses that nobody checked",
+            f"{unchecked:,} of {rewritten:,} self and guided rows are unchecked (--verifier none)",
+            "They are complete, not known to be right: a wrong one is trained like any other, in place of the expert's "
+            "text. Read a sample, or rewrite with a verifier, a judge or a reward model.",
+        )

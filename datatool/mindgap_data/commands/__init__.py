@@ -16,6 +16,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "rounds": "Rewrite, train and evaluate for several rounds, from one plan.",
         "select": "Cut training files for the ablation grid from one rewritten file.",
         "export": "Write a rewritten file in the format of TRL, LLaMA-Factory, ms-swift, verl or OpenAI.",
+        "push": "Put a rewritten file on the Hugging Face hub, with a dataset card.",
     },
     "See what it did": {
         "gap": "Measure the policy gap before and after rewriting.",
