@@ -74,19 +74,34 @@ def render(
     add_generation_prompt: bool,
 ) -> str:
     """The conversation as the template writes it; arguments as of :func:`prompt_text`."""
+    turns = [_turn(message, template) for message in messages]
+    offered = json.loads(tools) if isinstance(tools, str) else None
+    given = {name: value for name, value in arguments.items() if value is not None}
+    given["add_generation_prompt"] = add_generation_prompt
+    try:
+        return _rendered(tokenizer, template, turns, offered, given)
+    except RenderingError:
+        # Most templates write the arguments of a call with ``tojson``; DeepSeek's want them as text.
+        as_text = [_with_text_arguments(turn) for turn in turns]
+        if as_text == turns:
+            raise
+        return _rendered(tokenizer, template, as_text, offered, given)
+
+
+def _rendered(
+    tokenizer: Any, template: str, turns: list[dict[str, Any]], tools: Any, arguments: Mapping[str, Any]
+) -> str:
     from jinja2 import TemplateError
 
-    turns = [_turn(message, template) for message in messages]
     try:
         text = str(
             tokenizer.apply_chat_template(
                 turns,
                 chat_template=template,
-                tools=json.loads(tools) if isinstance(tools, str) else None,
+                tools=tools,
                 tokenize=False,
-                add_generation_prompt=add_generation_prompt,
                 **_own_variables(template, turns),
-                **{name: value for name, value in arguments.items() if value is not None},
+                **arguments,
             )
         )
         text.encode()  # half of a surrogate pair has no ids
@@ -115,6 +130,18 @@ def _call(call: Any) -> Any:
         return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
     except (ValueError, RecursionError):
         return call
+
+
+def _with_text_arguments(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn whose calls have their arguments as JSON text."""
+    calls = turn.get("tool_calls")
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        return turn
+    functions = [dict(call["function"]) if isinstance(call.get("function"), Mapping) else {} for call in calls]
+    for function in functions:
+        if isinstance(function.get("arguments"), Mapping):
+            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+    return turn | {"tool_calls": [{**call, "function": f} for call, f in zip(calls, functions, strict=True)]}
 
 
 def _own_variables(template: str, turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

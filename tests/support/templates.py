@@ -1,5 +1,7 @@
 """Chat templates for tests: those of the installed Axolotl, and small ones with shapes that it has none of."""
 
+import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,16 @@ def axolotl_templates() -> dict[str, str]:
     }
 
 
-def bytes_tokenizer(template: str | None, eos: str | None = "<eos>") -> Any:
-    """Bytes 0..255, then the special tokens."""
+_MARKS = re.compile(r"<[|｜][^<>'\"{}]{1,40}[|｜]?>|<[a-z_]{2,20}\|>|\[\|[a-z]+\|\]|<(?:end|start)_of_turn>")
+
+
+def marks_of(template: str) -> list[str]:
+    """The special tokens that a template writes, as far as they look like one."""
+    return list(dict.fromkeys(_MARKS.findall(template)))
+
+
+def bytes_tokenizer(template: str | None, eos: str | None = "<eos>", marks: Sequence[str] = ()) -> Any:
+    """Bytes 0..255, then the special tokens, and further ``marks``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -53,9 +63,10 @@ def bytes_tokenizer(template: str | None, eos: str | None = "<eos>") -> Any:
     backend = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(SPECIAL)
+    special = [*SPECIAL, *(mark for mark in marks if mark not in SPECIAL)]
+    backend.add_special_tokens(special)
     made = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token=eos, bos_token="<bos>", additional_special_tokens=SPECIAL
+        tokenizer_object=backend, eos_token=eos, bos_token="<bos>", additional_special_tokens=special
     )
     made.chat_template = template
     return made

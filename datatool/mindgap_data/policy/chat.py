@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -51,13 +52,13 @@ class ChatTokenizer:
                 f"{name}: the tokenizer has no chat template; name one with --chat-template (a file, or chatml, "
                 "llama3, qwen_25, …), or give --prompt-template"
             )
-        written = self._turn_end()
         known = (*extra_end_ids, *stops, tokenizer.eos_token_id)
+        tail, written = self._turn_end(known)
         self.ends_disagree = bool(extra_end_ids) and written not in known
         self.end_id = extra_end_ids[0] if self.ends_disagree else written
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((self.end_id, written, *extra_end_ids, *stops)))
         try:
-            self._format = turn_format(tokenizer.chat_template, self._render)
+            self._format = turn_format(tokenizer.chat_template, self._render, tail)
         except RenderingError as error:
             raise UserError(f"{name}: {error}") from error
         self._without_thought = self._checked(expert_thinking)
@@ -131,12 +132,11 @@ class ChatTokenizer:
         return (*text_ids(self.hf, written), end)
 
     def _cut(self, text: str) -> tuple[str, int]:
-        """A rendered turn without the token that ends it, and that token."""
-        for end in self.end_ids:
-            turn, mark, rest = text.rpartition(self.decode([end]))
-            if mark and not rest.strip():
-                return turn, end
-        return text, self.end_id
+        """A rendered turn up to the first token that ends one, and that token; some templates write on behind it."""
+        marks = {end: self.decode([end]) for end in self.end_ids}
+        found = [end for end in self.end_ids if marks[end] in text]
+        end = min(found, key=lambda end: text.index(marks[end]), default=self.end_id)
+        return text.partition(marks[end])[0], end
 
     def lacks_thought(self, text: str, thought: str | None) -> bool:
         """Whether a demonstration must be left out, since it has no thought where one is asked for."""
@@ -162,23 +162,28 @@ class ChatTokenizer:
     def _render(self, messages: Sequence[Mapping[str, Any]], header: bool, tools: Any = None) -> str:
         return render(self.hf, self.hf.chat_template, messages, tools, self.arguments, add_generation_prompt=header)
 
-    def _turn_end(self) -> int:
-        """The token the template writes after an assistant's text, else the tokenizer's end of sequence."""
+    def _turn_end(self, known: Sequence[int | None]) -> tuple[str, int]:
+        """What the template writes between an assistant's text and the token that ends the turn, and that token.
+
+        It is the first special token behind the text or, where several stand there, the first of them that is known
+        to end a draw; without any, the tokenizer's end of sequence.
+        """
         turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _PROBE}]
         try:
             # A prompt template shows no turn of the assistant's, so no end of one.
             shown = "" if shows_one_problem(self.hf.chat_template) else self._render(turns, header=False)
         except RenderingError as error:
             raise UserError(f"{self.name}: {error}") from error
-        _, probe, tail = shown.rpartition(_PROBE)
+        _, probe, behind = shown.rpartition(_PROBE)
         special = set(self.hf.all_special_ids) | set(self.hf.get_added_vocab().values())
-        for token in text_ids(self.hf, tail.lstrip() if probe else ""):
-            if token in special:
-                return token
-            break
+        behind_ids = text_ids(self.hf, behind.lstrip() if probe else "")
+        ends = list(takewhile(special.__contains__, behind_ids))
+        if ends:
+            at = next((at for at, end in enumerate(ends) if end in known), 0)
+            return self.decode(ends[:at]), ends[at]
         if self.hf.eos_token_id is None:
             raise UserError(f"{self.name}: the chat template ends no turn and the tokenizer has no eos token")
-        return int(self.hf.eos_token_id)
+        return "", int(self.hf.eos_token_id)
 
     def _checked(self, wanted: ExpertThinking | None) -> ExpertThinking:
         thoughts = self._format.thoughts

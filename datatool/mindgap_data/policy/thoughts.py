@@ -49,6 +49,7 @@ class TurnFormat:
     """How an assistant's turn goes on after the prompt."""
 
     lead: str  # before a text without a thought: gpt-oss's header of the final channel; as a rule nothing
+    tail: str  # between the text and the token that ends the turn: Command A's <|END_RESPONSE|>; as a rule nothing
     thoughts: Thoughts | None  # None: the template knows none, or its arguments switch them off
 
     def written(self, text: str, thought: str | None, without: ExpertThinking) -> str:
@@ -59,6 +60,7 @@ class TurnFormat:
             thought: what was thought before; a template without thoughts has no place for it.
             without: what to do where there is no thought; "skip" is written like "empty".
         """
+        text += self.tail
         if self.thoughts is None:
             return self.lead + text
         if thought is None:
@@ -76,6 +78,7 @@ class TurnFormat:
 
     def split(self, text: str) -> tuple[str | None, str | None]:
         """(thought, answer) of a response's text; no thought: None; a thought that is never closed has no answer."""
+        text = text.removesuffix(self.tail)
         if self.thoughts is not None:
             body = text if self.thoughts.opened else _after(text, self.thoughts.mark)
             if body is not None:
@@ -84,14 +87,18 @@ class TurnFormat:
         return None, text.removeprefix(self.lead)
 
 
-def turn_format(template: str, render: Render) -> TurnFormat:
-    """The format of the assistant's turns, learned from three renderings of a short conversation."""
+def turn_format(template: str, render: Render, tail: str = "") -> TurnFormat:
+    """The format of the assistant's turns, learned from three renderings of a short conversation.
+
+    Args:
+        tail: what stands between a text and the token that ends its turn.
+    """
     prompt = render([_QUESTION], True)
     plain = _rendered(render, {"content": _TEXT})
     before = _between(plain, prompt, _TEXT)
     marks = next((one for one in _FAMILIES if one.opens.strip() in template or one.closes.strip() in template), None)
     if marks is None or prompt.rstrip().endswith(marks.closes.strip()):
-        return TurnFormat(before if before.strip() else "", None)
+        return TurnFormat(before if before.strip() else "", tail, None)
     end, opened = marks.closes.strip(), prompt.rstrip().endswith(marks.opens.strip())
     thinking = _rendered(render, {"content": _TEXT, "reasoning_content": _THOUGHT})
     closes = thinking.partition(_THOUGHT)[2].partition(_TEXT)[0]
@@ -102,7 +109,7 @@ def turn_format(template: str, render: Render) -> TurnFormat:
     lead = "" if usual or not before.strip() else before
     empty = before if usual else opens + closes
     thoughts = Thoughts(opened, opens, closes, empty, usual, marks.opens.strip(), end.removesuffix(lead))
-    return TurnFormat(lead, thoughts)
+    return TurnFormat(lead, tail, thoughts)
 
 
 def after_prompt(whole: str, prompt: str) -> str | None:

@@ -5,7 +5,7 @@ import pytest
 from mindgap_data.agreement import decoding_error
 from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
-from templates import CHANNELS, OPENED, axolotl_templates, bytes_tokenizer
+from templates import CHANNELS, OPENED, axolotl_templates, bytes_tokenizer, marks_of
 from tiny import CHATML
 
 AXOLOTL = axolotl_templates()
@@ -137,23 +137,54 @@ CALLING = {
     "tool_calls": [{"type": "function", "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'}}],
 }
 TOOL = '[{"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}]'
-READABLE = ["qwen_25", "qwen3", "qwen3_5", "exaone4", "llama3_2_vision", "mistral_v3_tekken"]
+# Templates that write calls, the token the turn ends with where the model has its own, and what stands at its end.
+CALLS = [
+    ("qwen_25", "<|im_end|>", "</tool_call><|im_end|>"),
+    ("qwen3", "<|im_end|>", "</tool_call><|im_end|>"),
+    ("qwen3_5", "<|im_end|>", "</tool_call><|im_end|>"),
+    ("exaone4", "[|endofturn|]", "</tool_call>[|endofturn|]"),
+    ("llama3_2_vision", "<|eot_id|>", "}}<|eot_id|>"),
+    ("llama4", "<|eot|>", "}}<|eot|>"),
+    ("mistral_v2v3", "<eos>", '"id": "abcdefghi"}]<eos>'),
+    ("mistral_v3_tekken", "<eos>", '"id": "abcdefghi"}]<eos>'),
+    ("command_a_tool_use", "<|END_OF_TURN_TOKEN|>", "\n]<|END_ACTION|><|END_OF_TURN_TOKEN|>"),
+    ("command_a_rag", "<|END_OF_TURN_TOKEN|>", "\n]<|END_ACTION|><|END_OF_TURN_TOKEN|>"),
+    ("gemma4", "<|tool_response>", "}<tool_call|><|tool_response>"),
+    ("jamba", "<|eom|>", "\n]</tool_calls><|eom|>"),
+    ("deepseek_v3", "<｜end▁of▁sentence｜>", "<｜tool▁calls▁end｜><｜end▁of▁sentence｜>"),
+]
 
 
-@pytest.mark.parametrize("template", READABLE)
-def test_a_call_is_written_as_the_template_writes_it_and_verified(template):
+@pytest.mark.parametrize(("template", "end", "tail"), CALLS)
+def test_a_call_is_written_as_the_template_writes_it_and_verified(template, end, tail):
     from mindgap_data.verify import Verdict
     from mindgap_data.verify.tool_call import ToolCallVerifier
 
-    made = chat(template)
+    text = AXOLOTL.get(template)
+    if text is None:
+        pytest.skip(f"axolotl is not installed: no template {template}")
+    tokenizer = bytes_tokenizer(text, marks=marks_of(text))
+    made = ChatTokenizer(tokenizer, "tiny", (tokenizer.convert_tokens_to_ids(end),))
     call = {**CALLING, "tool_calls": [{**CALLING["tool_calls"][0], "id": "abcdefghi"}]}
     ids = made.call_ids(TALK, call, TOOL)
-    assert ids[-1] == made.end_id
+    assert made.decode(ids).endswith(tail)
+    assert ids[-1] in made.end_ids
     assert made.turn(ids)["content"].count("add") == 1
     answer = '[{"name": "add", "arguments": {"b": 2, "a": 2}}]'
     assert ToolCallVerifier()(made.response_text(ids), answer, {}) is Verdict.CORRECT
     if made.expert_thinking is not None:
         assert made.turn(made.call_ids(TALK, {**call, "reasoning_content": "hm"}, TOOL))["reasoning_content"] == "hm"
+
+
+def test_what_closes_a_text_before_the_end_of_its_turn_belongs_to_it():
+    text = AXOLOTL.get("command_a_tool_use")
+    if text is None:
+        pytest.skip("axolotl is not installed")
+    made = ChatTokenizer(bytes_tokenizer(text, eos="<|END_OF_TURN_TOKEN|>", marks=marks_of(text)), "tiny")
+    ids = made.demonstration_ids("4")
+    assert made.decode(ids) == "<|START_RESPONSE|>4<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"
+    assert made.turn(ids) == {"role": "assistant", "content": "4"}
+    assert made.response_text(ids) == "4"
 
 
 @pytest.mark.parametrize("template", ["chatml", "gemma3"])
