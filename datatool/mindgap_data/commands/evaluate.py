@@ -3,27 +3,27 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mindgap_data import __version__
+from mindgap_data.commands.options.cluster import cluster_options
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
 from mindgap_data.commands.options.run import RunFlags, run_options
 from mindgap_data.commands.options.sampling import sampling_options
 from mindgap_data.commands.options.verifier import verifier_options
-from mindgap_data.engines import Engine, Sampling
-from mindgap_data.engines.open import Policy, running_engine
+from mindgap_data.engines import Sampling
+from mindgap_data.engines.open import Policy
 from mindgap_data.errors import UserError
-from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, Benchmark, read_benchmarks
+from mindgap_data.evaluation.benchmarks import BOXED_INSTRUCTION, read_benchmarks
 from mindgap_data.evaluation.folder import evaluation_files, finished_summary, read_summary
-from mindgap_data.evaluation.job import EvaluationJob
-from mindgap_data.rewrite.records import policy_identity
+from mindgap_data.evaluation.request import EvaluationRequest
 from mindgap_data.rows.sources import open_source
+from mindgap_data.run.cluster.run import ClusterOptions, execute_on_cluster
 from mindgap_data.run.job import RunOptions, execute
 from mindgap_data.verify.settings import VerifierSettings
 
@@ -61,6 +61,7 @@ PAPER_PROTOCOL = {"samples": PAPER_SAMPLES, **PAPER_SAMPLING.as_dict(), "instruc
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first problems of each benchmark.")
 @run_options
+@cluster_options
 @verifier_options
 @sampling_options(max_tokens=2048)
 @input_options
@@ -78,6 +79,7 @@ def command(
     seed: int,
     limit: int | None,
     run: RunFlags,
+    cluster: ClusterOptions | None,
     verifier: VerifierSettings,
     sampling: Sampling,
     reading: Reading,
@@ -117,49 +119,15 @@ def command(
         limit,
         verifier,
         sampling,
-        reading,
+        reading.fields,
+        reading.instruction,
         policy,
     )
-    summary = _evaluate(request, output, run)
+    summary = _evaluate(request, output, cluster, run)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         _show(summary)
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """Everything a user asks of an evaluation."""
-
-    benchmarks: tuple[Benchmark, ...]
-    protocol: str | None
-    samples: int
-    seed: int
-    limit: int | None
-    verifier: VerifierSettings
-    sampling: Sampling
-    reading: Reading
-    policy: Policy
-
-    def settings(self, engine: Engine) -> dict[str, Any]:
-        """What must not change between a run and its continuation."""
-        return {
-            "tool_version": __version__,
-            "benchmarks": {benchmark.name: benchmark.fingerprint for benchmark in self.benchmarks},
-            "fields": asdict(self.reading.fields),
-            "instruction": self.reading.instruction,
-            "limit": self.limit,
-            "protocol": self.protocol,
-            "samples": self.samples,
-            "sampling": self.sampling.as_dict(),
-            "max_context": engine.max_context,
-            "seed": self.seed,
-            "verifier": self.verifier.name,
-            "verifier_options": dict(self.verifier.options),
-            **policy_identity(self.policy.spec, engine).model_dump(),
-            "tokenizer": engine.tokenizer.fingerprint,
-            "chat_template": engine.tokenizer.template,
-        }
 
 
 def _refuse_other_values(context: click.Context) -> None:
@@ -177,23 +145,29 @@ def _refuse_many_samples(context: click.Context) -> None:
         raise UserError("--temperature 0 draws the same response every time; use --samples 1, or a temperature")
 
 
-def _evaluate(request: EvaluationRequest, folder: Path, run: RunFlags) -> Mapping[str, Any]:
+def _evaluate(
+    request: EvaluationRequest, folder: Path, cluster: ClusterOptions | None, run: RunFlags
+) -> Mapping[str, Any]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: the folder cannot be made: {error.strerror}") from error
     files = evaluation_files(folder)
-    with (
-        request.verifier.pool() as pool,
-        running_engine(request.policy, request.sampling, seed=request.seed, quiet=run.quiet) as engine,
-    ):
-        settings = request.settings(engine)
-        if not run.overwrite and (finished := finished_summary(folder, settings)) is not None:
+    options = RunOptions(files, run.restart, run.quiet)
+    if cluster is not None:
+        if files.summary.exists() and not run.overwrite:
+            raise UserError(
+                f"{folder}: holds a finished evaluation; show it without --ray, choose another -o, or pass --overwrite"
+            )
+        execute_on_cluster(request, cluster, options)
+        return read_summary(folder)
+    with request.pool() as pool, request.engine(run.quiet) as engine:
+        job = request.job(engine)
+        if not run.overwrite and (finished := finished_summary(folder, job.settings)) is not None:
             return finished
         _warn(engine.max_context, request.sampling.max_tokens)
         files.summary.unlink(missing_ok=True)
-        job = EvaluationJob(request.benchmarks, request.samples, request.seed, engine, settings)
-        execute(job, engine, pool, RunOptions(files, run.restart, run.quiet))
+        execute(job, engine, pool, options)
     return read_summary(folder)
 
 

@@ -2,18 +2,18 @@
 
 import click
 
+from mindgap_data.commands.options.cluster import cluster_options
 from mindgap_data.commands.options.files import output_path
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
 from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, output_option, run_options
-from mindgap_data.engines import Sampling
-from mindgap_data.engines.open import Policy, running_engine
-from mindgap_data.rewrite.records import policy_identity, run_provenance
-from mindgap_data.rewrite.scoring import ScoreJob
+from mindgap_data.engines.open import Policy
+from mindgap_data.rewrite.scoring import ScoreRequest
 from mindgap_data.rows.inputs import InputRows
 from mindgap_data.rows.sources import open_source
-from mindgap_data.run.job import RunFiles, RunOptions, execute
+from mindgap_data.run.cluster.run import ClusterOptions, run_work
+from mindgap_data.run.job import RunFiles, RunOptions
 
 
 @click.command("score", cls=SectionedCommand)
@@ -25,6 +25,7 @@ from mindgap_data.run.job import RunFiles, RunOptions, execute
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first rows.")
 @max_failed_option
 @run_options
+@cluster_options
 @input_options
 @policy_options
 def command(
@@ -34,6 +35,7 @@ def command(
     limit: int | None,
     max_failed: Allowance,
     run: RunFlags,
+    cluster: ClusterOptions | None,
     reading: Reading,
     policy: Policy,
 ) -> None:
@@ -49,10 +51,8 @@ def command(
     rows = InputRows(open_source(input), reading.fields, reading.instruction, limit)
     files = RunFiles.beside(output_path(output, input))
     files.refuse_existing(run.overwrite)
-    with running_engine(policy, Sampling(), quiet=run.quiet) as engine:
-        provenance = run_provenance(policy.spec, engine, sampling={}, selection="none", verifier="none", seed=0)
-        job = ScoreJob(rows, engine.tokenizer, provenance, policy_identity(policy.spec, engine), score_expert)
-        result = execute(job, engine, None, RunOptions(files, run.restart, run.quiet))
+    request = ScoreRequest(rows, policy, score_expert)
+    _, result = run_work(request, cluster, RunOptions(files, run.restart, run.quiet))
     tokens, seconds = result.meter.scored_tokens, result.seconds
     click.echo(f"{files.output}: {result.written} rows scored, {tokens:,} tokens, {seconds:.1f} s")
     if result.failed:

@@ -93,6 +93,34 @@ Result = Completion | Scores | Failure | Recalled
 PATIENCE = 4
 
 
+class EngineIdentity(Protocol):
+    """What records say of an engine, and what prompts and lengths follow from."""
+
+    @property
+    def name(self) -> str:
+        """Which kind of engine it is."""
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        """The policy's, with its chat template."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Of every draw."""
+
+    @property
+    def max_context(self) -> int:
+        """Prompt + response, tokens."""
+
+    @property
+    def revision(self) -> str | None:
+        """Of the weights."""
+
+    @property
+    def dtype(self) -> str | None:
+        """Of the weights as they are run."""
+
+
 class Engine(Protocol):
     """Draws and scores. A fault of one request is a Failure; a fault of the engine is a UserError.
 

@@ -18,6 +18,7 @@ def evaluation_files(folder: Path) -> RunFiles:
         failed=folder / "failed.jsonl",
         summary=folder / "summary.json",
         journal=folder / "journal",
+        cluster=folder / "ray",
     )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.engines import Draw, Engine, Failure
+from mindgap_data.engines import Draw, EngineIdentity, Failure
 from mindgap_data.evaluation.accuracy import Drawn, ProblemResult, answer_vote, average_figures, benchmark_figures
 from mindgap_data.evaluation.benchmarks import Benchmark
+from mindgap_data.rows.jsonl import loads
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.writing import JsonlWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult
@@ -39,7 +40,7 @@ class EvaluationJob:
     benchmarks: tuple[Benchmark, ...]
     samples: int
     seed: int
-    engine: Engine
+    engine: EngineIdentity
     settings: Mapping[str, Any]  # what must not change between a run and its continuation
     results: dict[str, list[ProblemResult]] = field(default_factory=dict)  # by benchmark
     name: str = "evaluate"
@@ -57,8 +58,21 @@ class EvaluationJob:
     def tasks(self) -> Iterator[Task[Finished[Evaluated] | FailedRow]]:
         """A task a problem."""
         for benchmark in self.benchmarks:
-            for line, problem in enumerate(benchmark.problems, start=1):
-                yield Task(self._evaluate(benchmark.name, line, problem), problem.answer, problem.checked_row)
+            for place in range(len(benchmark.problems)):
+                yield self._task(benchmark, place)
+
+    def task(self, line: str) -> Task[Finished[Evaluated] | FailedRow]:
+        """The task of a problem, named by the numbers of its benchmark and of itself."""
+        number, place = loads(line)
+        return self._task(self.benchmarks[number], place)
+
+    def encode(self, one: Evaluated) -> Any:
+        """A problem with its draws as JSON, on its way from another machine."""
+        return one.row
+
+    def decode(self, row: Any) -> Evaluated:
+        """The inverse of :meth:`encode`."""
+        return Evaluated(_result(row["benchmark"], row["id"], row["draws"]), row)
 
     def keep(self, attempt: Attempt) -> Attempt:
         """Ids and log-probs are not looked at."""
@@ -80,6 +94,7 @@ class EvaluationJob:
             "seconds": round(result.seconds, 2),
             "drawn_tokens": result.meter.drawn_tokens,
             "recalled_draws": result.meter.recalled,
+            **({"replicas": list(result.replicas)} if result.replicas else {}),
             "settings": dict(self.settings),
         }
         return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
@@ -91,6 +106,10 @@ class EvaluationJob:
         assert isinstance(outcome, Attempt)
         vote = None if outcome.verdict in ("truncated", "no_answer") else answer_vote(outcome.text)
         return {"outcome": outcome.verdict, "tokens": outcome.tokens, "vote": vote, "text": outcome.text}
+
+    def _task(self, benchmark: Benchmark, place: int) -> Task[Finished[Evaluated] | FailedRow]:
+        problem = benchmark.problems[place]
+        return Task(self._evaluate(benchmark.name, place + 1, problem), problem.answer, problem.checked_row)
 
     def _evaluate(self, benchmark: str, line: int, problem: Problem) -> Steps[Finished[Evaluated]]:
         prompt = self.engine.tokenizer.prompt_ids(problem.messages, problem.tools)
@@ -104,9 +123,7 @@ class EvaluationJob:
             draws: list[Draw] = [draw(f"{key}/{n}", prompt, self.seed, room) for n in range(self.samples)]
             outcomes = yield draws
         shown = [self.shown(outcome) for outcome in outcomes]
-        result = ProblemResult(
-            benchmark, problem.id, tuple(Drawn(one["outcome"], one["tokens"], one["vote"]) for one in shown)
-        )
+        result = _result(benchmark, problem.id, shown)
         row = {
             "benchmark": benchmark,
             "id": problem.id,
@@ -117,6 +134,12 @@ class EvaluationJob:
             "draws": shown,
         }
         return Finished(Evaluated(result, row), line, problem.row)
+
+
+def _result(benchmark: str, id: str, draws: Sequence[Mapping[str, Any]]) -> ProblemResult:
+    """The result of a problem whose draws generations.jsonl has."""
+    drawn = tuple(Drawn(one["outcome"], one["tokens"], one["vote"]) for one in draws)
+    return ProblemResult(benchmark, id, drawn)
 
 
 def summarise(groups: Sequence[Sequence[ProblemResult]]) -> dict[str, Any]:

@@ -166,9 +166,12 @@ def load_model(spec: ModelSpec) -> Any:
 def weights_revision(spec: ModelSpec, model: Any) -> str | None:
     """The hub commit the model came from, else a fingerprint of the local weight files (name, size, samples)."""
     commit = getattr(model.config, "_commit_hash", None)
-    if commit:
-        return str(commit)
-    path = Path(resolve_model_path(spec.model))
+    return str(commit) if commit else files_revision(spec.model)
+
+
+def files_revision(model: str) -> str | None:
+    """A fingerprint of a model's local weight files (name, size, samples); None where there are none."""
+    path = Path(resolve_model_path(model))
     files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
     if not files:
         return None

@@ -69,6 +69,7 @@ class GuidedPrompt:
         """
         self.hint = hint
         self.template = TEMPLATES[hint] if template is None else template
+        self._name = name
         names = _NAMES[hint]
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
         try:
@@ -80,6 +81,9 @@ class GuidedPrompt:
             raise UserError(f"{name}: {error}; it may use {', '.join(names[:-1])} and {names[-1]}") from error
         if any(f"{one}\x00" not in trial for one in names[:2]):
             raise UserError(f"{name}: it must show {' and '.join(f'{{{{ {one} }}}}' for one in names[:2])}")
+
+    def __reduce__(self) -> Any:
+        return GuidedPrompt, (self.hint, self.template, self._name)  # a compiled template cannot be pickled
 
     @property
     def stage(self) -> str:

@@ -2,21 +2,24 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.engines import Engine, Sampling
-from mindgap_data.engines.open import Policy
+from mindgap_data.engines import Engine, EngineIdentity, Sampling
+from mindgap_data.engines.open import Policy, running_engine
+from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.record import TIERS, Hint, Record
 from mindgap_data.rewrite.pickers import selection_name
 from mindgap_data.rewrite.previous import PreviousRound
 from mindgap_data.rewrite.records import run_provenance
 from mindgap_data.rewrite.stages import Plan, RewriteOptions, rewrite_problem
 from mindgap_data.rows.inputs import InputRows
-from mindgap_data.rows.jsonl import RawRow, dumps
+from mindgap_data.rows.jsonl import RawRow, dumps, loads, raw_line, raw_of_line
 from mindgap_data.rows.problem import Problem
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import RecordWriter
@@ -25,6 +28,7 @@ from mindgap_data.run.keyindex import KeyIndex
 from mindgap_data.run.outcomes import Attempt
 from mindgap_data.run.scheduler import Steps, Task
 from mindgap_data.run.shards import Shard
+from mindgap_data.verify.pool import VerifierPool
 from mindgap_data.verify.settings import VerifierSettings
 
 
@@ -99,7 +103,50 @@ class RewriteRequest:
     shard: Shard | None = None  # only these of the rows
     previous: PreviousRound | None = None
 
-    def plan(self, engine: Engine) -> Plan:
+    def pool(self) -> VerifierPool:
+        """What checks the draws."""
+        return self.verifier.pool()
+
+    def engine(self, quiet: bool) -> AbstractContextManager[Engine]:
+        """The policy in its engine."""
+        return running_engine(self.policy, self.sampling, seed=self.options.seed, quiet=quiet)
+
+    def tokenizer(self) -> ChatTokenizer:
+        """The engine's, without the engine."""
+        return load_tokenizer(self.policy.spec)
+
+    def job(self, engine: EngineIdentity) -> "RewriteJob":
+        """The job, once the engine is known."""
+        return RewriteJob(self, engine)
+
+    def read(self) -> Iterator["GivenRow"]:
+        """The rows to rewrite, in their order; an id that comes twice fails the second time."""
+        seen = KeyIndex()
+        earlier = None if self.previous is None else self.previous.records()
+        try:
+            for raw in self.rows.read():
+                found = read_problem(raw, self.rows)
+                key = row_key(raw, found)
+                record = None if earlier is None else earlier.take(key)
+                if self.shard is not None and not self.shard.holds(key):
+                    continue
+                if isinstance(found, Problem) and not seen.add(found.id, raw.line):
+                    first = self.rows.source.label(seen.get(found.id) or 0)
+                    reason = f"field id: {found.id!r} stands already at {first}"
+                    found = FailedRow(raw.line, found.id, reason, raw.row)
+                yield GivenRow(raw, found, record)
+        finally:
+            seen.close()
+
+    def lines(self) -> Iterator[str]:
+        """The rows to rewrite, each as a line of JSON."""
+        return (given.as_line() for given in self.read())
+
+    def elsewhere(self) -> "RewriteRequest":
+        """The same for a machine that gets its rows one by one, and need not have the file."""
+        return replace(self, rows=self.rows.elsewhere())
+
+    def plan(self, engine: EngineIdentity) -> Plan:
         """The plan of every row, once the engine is open."""
         provenance = run_provenance(
             self.policy.spec,
@@ -122,7 +169,8 @@ class RewriteJob:
     name = "rewrite"
     done = "rewritten"
 
-    def __init__(self, request: RewriteRequest, engine: Engine) -> None:
+    def __init__(self, request: RewriteRequest, engine: EngineIdentity) -> None:
+        self._request = request
         self.rows, self.verifier, self.shard = request.rows, request.verifier, request.shard
         self.plan, self.previous = request.plan(engine), request.previous
         if self.previous is not None:
@@ -161,23 +209,13 @@ class RewriteJob:
         return self.rows.total() if self.shard is None else None
 
     def tasks(self) -> Iterator[Task[Finished[Record] | FailedRow]]:
-        """A task a row; an id that comes twice fails the second time."""
-        seen = KeyIndex()
-        earlier = None if self.previous is None else self.previous.records()
-        try:
-            for raw in self.rows.read():
-                found = read_problem(raw, self.rows)
-                key = row_key(raw, found)
-                record = None if earlier is None else earlier.take(key)
-                if self.shard is not None and not self.shard.holds(key):
-                    continue
-                if isinstance(found, Problem) and not seen.add(found.id, raw.line):
-                    first = self.rows.source.label(seen.get(found.id) or 0)
-                    reason = f"field id: {found.id!r} stands already at {first}"
-                    found = FailedRow(raw.line, found.id, reason, raw.row)
-                yield self._task(raw.line, found, record)
-        finally:
-            seen.close()
+        """A task a row."""
+        return (self._task(given.raw.line, given.found, given.earlier) for given in self._request.read())
+
+    def task(self, line: str) -> Task[Finished[Record] | FailedRow]:
+        """The task of a row that another machine has read."""
+        given = GivenRow.of_line(line, self.rows)
+        return self._task(given.raw.line, given.found, given.earlier)
 
     def _task(
         self, line: int, found: Problem | FailedRow, earlier: Record | None
@@ -194,6 +232,14 @@ class RewriteJob:
     def writer(self, path: Path) -> RecordWriter:
         """The output file."""
         return RecordWriter(path, self.plan.tokenizer)
+
+    def encode(self, record: Record) -> Any:
+        """A record as JSON, on its way from another machine."""
+        return record.as_row()
+
+    def decode(self, row: Any) -> Record:
+        """The inverse of :meth:`encode`."""
+        return Record.from_row(row)
 
     def add(self, record: Record) -> str:
         """Count one record; its label is its tier."""
@@ -229,7 +275,31 @@ class RewriteJob:
 
     def summary(self, result: RunResult) -> str:
         """The figures and settings as one line of JSON."""
-        return dumps({**asdict(self.figures(result)), "settings": self.settings}) + "\n"
+        replicas = {"replicas": list(result.replicas)} if result.replicas else {}
+        return dumps({**asdict(self.figures(result)), **replicas, "settings": self.settings}) + "\n"
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """A row of the input, its problem or why it has none, and its record of the round before."""
+
+    raw: RawRow
+    found: Problem | FailedRow
+    earlier: Record | None
+
+    def as_line(self) -> str:
+        """The row as a line of JSON, for another machine."""
+        failed = {"id": self.found.id, "reason": self.found.reason} if isinstance(self.found, FailedRow) else None
+        earlier = None if self.earlier is None else self.earlier.as_row()
+        return dumps({"raw": raw_line(self.raw), "failed": failed, "earlier": earlier})
+
+    @classmethod
+    def of_line(cls, line: str, rows: InputRows) -> "GivenRow":
+        """The inverse of :meth:`as_line`."""
+        given = loads(line)
+        raw, failed, earlier = raw_of_line(given["raw"]), given["failed"], given["earlier"]
+        found = read_problem(raw, rows) if failed is None else FailedRow(raw.line, **failed, row=_shown(raw))
+        return cls(raw, found, None if earlier is None else Record.from_row(earlier))
 
 
 def read_problem(raw: RawRow, rows: InputRows) -> Problem | FailedRow:
@@ -237,12 +307,17 @@ def read_problem(raw: RawRow, rows: InputRows) -> Problem | FailedRow:
     try:
         return rows.problem(raw)
     except RowError as error:
-        return FailedRow(raw.line, None, str(error), raw.text if raw.row is None else raw.row)
+        return FailedRow(raw.line, None, str(error), _shown(raw))
 
 
 def row_key(raw: RawRow, found: Problem | FailedRow) -> str:
     """What decides which shard a row belongs to: its id, or its place where it has none."""
     return found.id if isinstance(found, Problem) else f"line {raw.line}"
+
+
+def _shown(raw: RawRow) -> Any:
+    """The row as the failed file has it."""
+    return raw.text if raw.row is None else raw.row
 
 
 def _failed(row: FailedRow) -> Steps[FailedRow]:

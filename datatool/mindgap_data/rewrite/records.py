@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from mindgap_data import __version__
 from mindgap_data.agreement import decoding_error, vocabulary_error
-from mindgap_data.engines import Engine
+from mindgap_data.engines import EngineIdentity
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, adapter_fingerprint
 from mindgap_data.record import SCHEMA_VERSION, Attempts, Hint, PolicyIdentity, Provenance, Record, Tier
@@ -25,7 +25,7 @@ class Response:
     hint: Hint | None = None  # of a guided response
 
 
-def policy_identity(spec: ModelSpec, engine: Engine) -> PolicyIdentity:
+def policy_identity(spec: ModelSpec, engine: EngineIdentity) -> PolicyIdentity:
     """Whose log-probs an engine that runs ``spec`` gives."""
     weights = adapter_fingerprint(spec.adapter)
     return PolicyIdentity(
@@ -38,7 +38,7 @@ def policy_identity(spec: ModelSpec, engine: Engine) -> PolicyIdentity:
     )
 
 
-def run_provenance(spec: ModelSpec, engine: Engine, **settings: object) -> Provenance:
+def run_provenance(spec: ModelSpec, engine: EngineIdentity, **settings: object) -> Provenance:
     """What is the same for every row of a run; ``settings`` are further fields of :class:`Provenance`."""
     return Provenance.model_validate(
         {

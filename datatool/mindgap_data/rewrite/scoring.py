@@ -1,24 +1,63 @@
 """The scoring job: policy log-probs for rows that have a response, rewritten ones or plain demonstrations."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mindgap_data.agreement import vocabulary_error
-from mindgap_data.engines import Failure, Score, Scores
+from mindgap_data.engines import Engine, EngineIdentity, Failure, Sampling, Score, Scores
+from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.policy.chat import ChatTokenizer
+from mindgap_data.policy.models import load_tokenizer
 from mindgap_data.record import Attempts, PolicyIdentity, Provenance, Record
-from mindgap_data.rewrite.records import Response, build_record, demonstrated, rounded
+from mindgap_data.rewrite.records import Response, build_record, demonstrated, policy_identity, rounded, run_provenance
 from mindgap_data.rows.inputs import InputRows
-from mindgap_data.rows.jsonl import RawRow
+from mindgap_data.rows.jsonl import RawRow, raw_line, raw_of_line
 from mindgap_data.rows.problem import to_demonstration
 from mindgap_data.rows.values import RowError
 from mindgap_data.rows.writing import RecordWriter
 from mindgap_data.run.job import FailedRow, Finished, RunResult, per_row
 from mindgap_data.run.outcomes import Attempt, Outcome
 from mindgap_data.run.scheduler import Steps, Task
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Everything a user asks of a scoring run."""
+
+    rows: InputRows
+    policy: Policy
+    score_expert: bool  # also the expert's text of rows that carry another response
+    sampling: Sampling = field(default_factory=Sampling)  # nothing is drawn
+
+    def pool(self) -> AbstractContextManager[None]:
+        """Nothing is checked."""
+        return nullcontext()
+
+    def engine(self, quiet: bool) -> AbstractContextManager[Engine]:
+        """The policy in its engine."""
+        return running_engine(self.policy, self.sampling, quiet=quiet)
+
+    def tokenizer(self) -> ChatTokenizer:
+        """The engine's, without the engine."""
+        return load_tokenizer(self.policy.spec)
+
+    def job(self, engine: EngineIdentity) -> "ScoreJob":
+        """The job, once the engine is known."""
+        spec = self.policy.spec
+        provenance = run_provenance(spec, engine, sampling={}, selection="none", verifier="none", seed=0)
+        return ScoreJob(self.rows, engine.tokenizer, provenance, policy_identity(spec, engine), self.score_expert)
+
+    def lines(self) -> Iterator[str]:
+        """The rows to score, each as a line of JSON."""
+        return map(raw_line, self.rows.read())
+
+    def elsewhere(self) -> "ScoreRequest":
+        """The same for a machine that gets its rows one by one, and need not have the file."""
+        return replace(self, rows=self.rows.elsewhere())
 
 
 @dataclass(frozen=True)
@@ -56,9 +95,19 @@ class ScoreJob:
 
     def tasks(self) -> Iterator[Task[Finished[Record] | FailedRow]]:
         """A task a row."""
-        for raw in self.rows.read():
-            shown = raw.text if raw.row is None else raw.row
-            yield Task(per_row(partial(self._score, raw), raw.line, (raw.row or {}).get("id"), shown))
+        return map(self._task, self.rows.read())
+
+    def task(self, line: str) -> Task[Finished[Record] | FailedRow]:
+        """The task of a row that another machine has read."""
+        return self._task(raw_of_line(line))
+
+    def encode(self, record: Record) -> Any:
+        """A record as JSON, on its way from another machine."""
+        return record.as_row()
+
+    def decode(self, row: Any) -> Record:
+        """The inverse of :meth:`encode`."""
+        return Record.from_row(row)
 
     def keep(self, attempt: Attempt) -> Attempt:
         """Nothing is drawn."""
@@ -74,6 +123,10 @@ class ScoreJob:
 
     def summary(self, result: RunResult) -> None:
         """The file says it all."""
+
+    def _task(self, raw: RawRow) -> Task[Finished[Record] | FailedRow]:
+        shown = raw.text if raw.row is None else raw.row
+        return Task(per_row(partial(self._score, raw), raw.line, (raw.row or {}).get("id"), shown))
 
     def _score(self, raw: RawRow) -> Steps[Record]:
         if raw.row is None:

@@ -59,6 +59,30 @@ class InputRows:
             **({} if self.turns == "last" else {"turns": self.turns}),
         }
 
+    def elsewhere(self) -> "InputRows":
+        """The same for a machine that gets its rows one by one, and need not have the file."""
+        return replace(self, source=_ReadElsewhere(self.source.name, self.source.fingerprint))
+
+
+@dataclass(frozen=True)
+class _ReadElsewhere:
+    """A source that another machine reads."""
+
+    name: str
+    fingerprint: str
+
+    def rows(self) -> Iterator[RawRow]:
+        """None here."""
+        return iter(())
+
+    def label(self, line: int) -> str:
+        """Where a row stands there."""
+        return f"{self.name}:{line}"
+
+    def count(self) -> int | None:
+        """Not known here."""
+        return None
+
 
 def _targets(row: Row, fields: Fields) -> int:
     try:

@@ -73,6 +73,19 @@ def dumps(value: Any) -> str:
     return text
 
 
+def raw_line(raw: RawRow) -> str:
+    """A row as a line of JSON, with its number and fault; the inverse of :func:`raw_of_line`."""
+    try:
+        return dumps(vars(raw))
+    except (ValueError, RecursionError):
+        return dumps(vars(RawRow(raw.line, None, "nested too deeply", turn=raw.turn)))
+
+
+def raw_of_line(line: str) -> RawRow:
+    """The row that :func:`raw_line` wrote."""
+    return RawRow(**loads(line))
+
+
 def raw_row(number: int, row: Any) -> RawRow:
     """A parsed value as a row: it must be an object."""
     if not isinstance(row, dict):

@@ -4,9 +4,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,6 +32,7 @@ class RunFiles:
     failed: Path  # rows that came to nothing, each with its reason
     summary: Path  # settings and figures; there when the run is finished
     journal: Path  # what finished requests gave, while the run is unfinished
+    cluster: Path  # the folder of a run on a cluster, while it is unfinished
 
     @classmethod
     def beside(cls, output: Path) -> "RunFiles":
@@ -41,11 +42,13 @@ class RunFiles:
             failed=output.with_name(f"{output.name.removesuffix('.jsonl')}.failed.jsonl"),
             summary=output.with_name(f"{output.name}.summary.json"),
             journal=output.with_name(f"{output.name}.journal"),
+            cluster=output.with_name(f"{output.name}.ray"),
         )
 
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise UserError when a finished output would be replaced; an unfinished run is continued."""
-        if self.output.exists() and not self.journal.exists() and not overwrite:
+        unfinished = self.journal.exists() or self.cluster.exists()
+        if self.output.exists() and not unfinished and not overwrite:
             raise UserError(f"{self.output}: the output exists; choose another with -o, or pass --overwrite")
         if not self.output.parent.is_dir():
             raise UserError(f"{self.output}: there is no folder {self.output.parent}; create it or choose another -o")
@@ -77,6 +80,10 @@ class FailedRow:
     id: Any
     reason: str
     row: Any  # of the input
+
+    def without_row(self) -> "FailedRow":
+        """The same for a row that JSON cannot hold."""
+        return replace(self, reason=f"{self.reason} (the row is nested too deeply to be kept)", row=None)
 
 
 class Writer(Protocol[Row]):
@@ -135,7 +142,9 @@ class RunResult:
     written: int = 0
     failed: int = 0
     first_failure: str = ""
+    began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    replicas: Sequence[Mapping[str, Any]] = ()  # what each did, where a cluster ran it
 
 
 def execute(job: Job[T], engine: Engine, verifier: VerifierPool | None, options: RunOptions) -> RunResult:
@@ -146,24 +155,39 @@ def execute(job: Job[T], engine: Engine, verifier: VerifierPool | None, options:
         SystemExit: 130, where the user or SIGTERM stopped it; the journal stays.
     """
     files = options.files
+    if files.cluster.exists() and not options.restart:
+        raise UserError(
+            f"{files.cluster}: an unfinished run on a Ray cluster; continue it with --ray, or forget it with --restart"
+        )
     with stoppable(files.output), _journal(job, options) as journal:
         scheduler = Scheduler[Finished[T] | FailedRow](engine, verifier, journal, keep=job.keep)
         result = RunResult(scheduler.meter)
-        began = time.monotonic()
-        with (
-            job.writer(files.output) as output,
-            JsonlWriter(files.failed) as failed,
-            RunProgress(job.name, job.total(), scheduler.meter, options.quiet) as progress,
-        ):
-            for one in scheduler.run(job.tasks()):
-                label = _write(one, job, output, failed, result)
-                progress.row(label)
-            result.seconds = time.monotonic() - began
-            _finish(job, output, failed, result, files)
+        with RunProgress(job.name, job.total(), scheduler.meter, options.quiet) as progress:
+            write_results(scheduler.run(job.tasks()), job, result, files, progress.row)
         journal.remove()
+    refuse_nothing_written(job, result, files)
+    return result
+
+
+def write_results(
+    results: Iterable[Finished[T] | FailedRow],
+    job: Job[T],
+    result: RunResult,
+    files: RunFiles,
+    tell: Callable[[str], None] = lambda label: None,
+) -> None:
+    """Write the results of a job, which are in order, and put its files in place; ``tell`` gets each row's label."""
+    with job.writer(files.output) as output, JsonlWriter(files.failed) as failed:
+        for one in results:
+            tell(_write(one, job, output, failed, result))
+        result.seconds = time.monotonic() - result.began
+        _finish(job, output, failed, result, files)
+
+
+def refuse_nothing_written(job: Job[T], result: RunResult, files: RunFiles) -> None:
+    """Raise UserError where every row failed."""
     if result.failed and not result.written:
         raise UserError(f"{job.source}: no row could be {job.done} ({result.first_failure}); all are in {files.failed}")
-    return result
 
 
 def per_row(steps: Callable[[], Steps[T]], line: int, row_id: Any, row: Any) -> Steps[Finished[T] | FailedRow]:
@@ -194,7 +218,7 @@ def _write_failed(one: FailedRow, failed: JsonlWriter) -> None:
     try:
         failed.write(vars(one))
     except (ValueError, RecursionError):
-        failed.write({**vars(one), "reason": f"{one.reason} (the row is nested too deeply to be kept)", "row": None})
+        failed.write(vars(one.without_row()))
 
 
 def _finish(job: Job[T], output: Writer[T], failed: JsonlWriter, result: RunResult, files: RunFiles) -> None:

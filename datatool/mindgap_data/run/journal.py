@@ -120,7 +120,7 @@ class Journal(Generic[Outcome]):
                 header = _settings(line)
                 if header is None:
                     raise UserError(f"{self.path}: this is not a mindgap journal; move it away or choose another -o")
-                _refuse_changes(self.path, header, json.loads(dumps(dict(settings))))
+                refuse_changes(self.path, header, json.loads(dumps(dict(settings))))
                 self._index = KeyIndex()
                 continue
             assert self._index is not None
@@ -163,7 +163,8 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} was {dumps(old.get(name))}, now {dumps(new.get(name))}" for name in differing(old, new))
 
 
-def _refuse_changes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def refuse_changes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise UserError where the settings of an unfinished run, which ``path`` remembers, are not the new ones."""
     if changed := changed_settings(old, new):
         raise UserError(
             f"{path}: an unfinished run with other settings ({changed}); "

@@ -106,8 +106,11 @@ class Scheduler(Generic[T]):
         self._old: set[str] = set()  # recalled and not yet counted
         self._hinting: dict[int, _Open[T]] = {}  # rows that may start draws ahead
 
-    def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
+    def run(self, tasks: Iterable[Task[T] | None]) -> Iterator[T]:
         """Results in the order of ``tasks``, which are taken as the engine has room.
+
+        A source that gives None has no task at the moment and is asked again when the engine has worked; with no
+        task of its own open it must wait for the next one itself.
 
         Raises:
             UserError: the engine or the journal failed; what was journalled is kept.
@@ -117,18 +120,18 @@ class Scheduler(Generic[T]):
         exhausted = False
         while True:
             limit = OPEN_ROWS_PER_SLOT * self._engine.capacity
-            while not exhausted and self._hungry() and len(window) < limit:
-                task = next(source, None)
-                if task is None:
-                    exhausted = True
-                    break
-                window.append(opened := _Open(task))
-                self._advance(opened, None)
+            dry = False
+            while not (exhausted or dry) and self._hungry() and len(window) < limit:
+                task = next(source, _END)
+                if isinstance(task, Task):
+                    window.append(opened := _Open(task))
+                    self._advance(opened, None)
+                exhausted, dry = task is _END, task is None
             while window and window[0].done:
                 yield window.popleft().result  # type: ignore[misc]
             if exhausted and not window:
                 return
-            if self._hungry() and not exhausted and len(window) < limit:
+            if self._hungry() and not (exhausted or dry) and len(window) < limit:
                 continue
             self._start_ahead()
             self._work()
@@ -401,5 +404,6 @@ def _tokens(outcome: Outcome) -> int:
     return (outcome.tokens or 0) if isinstance(outcome, Attempt | Dropped) else 0
 
 
+_END = object()
 _DONE: Future[Any] = Future()
 _DONE.set_result(None)
