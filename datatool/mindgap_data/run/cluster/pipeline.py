@@ -30,7 +30,7 @@ def run_pipeline(work: Work[Any], folder: WorkFolder, rows: int, replicas: int, 
     _be_quiet()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.print_on_execution_start = False  # type: ignore[attr-defined]
+    context.print_on_execution_start = False
     context.checkpoint_config = CheckpointConfig("id", str(folder.done), delete_checkpoint_on_success=False)
     block = block_rows(rows, replicas)
     calls = min(max(math.ceil(rows_in_flight(work.policy) / block), CALLS[0]), CALLS[1])
