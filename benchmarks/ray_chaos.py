@@ -24,6 +24,7 @@ from mindgap_data.run.cluster.run import ClusterOptions, run_work
 from mindgap_data.run.job import RunFiles, RunOptions
 
 DELAY = 0.25  # seconds a batch of the engine
+DRIVE = (sys.executable, "-m", "benchmarks.ray_chaos", "--drive")
 VICTIMS = ("replica", "node", "driver")
 
 
