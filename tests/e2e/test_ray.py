@@ -55,14 +55,11 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_a_rewriting_run_has_the_bytes_of_one_process(address: str, model: Path, source: Path, tmp_path: Path) -> None:
-    # In float64 a log-prob to six decimals does not depend on what shared its batch; the stops end some responses early.
+    # In float64 a log-prob to six decimals does not depend on what shared its batch; stops end some responses early.
     spec = ModelSpec(str(model), dtype="float64", stops=tuple("abcdefghijklmnop"))
     request = RewriteRequest(
         rows=InputRows(open_source(str(source)), Fields()),
-        # In float64 a log-prob to six decimals does not depend on what shared its batch.
-        policy=Policy(
-            ModelSpec(str(model), dtype="float64", stops=tuple("abcdefghijklmnop")), EngineSettings("transformers")
-        ),
+        policy=Policy(spec, EngineSettings("transformers")),
         sampling=Sampling(max_tokens=8),
         verifier=VerifierSettings("none", workers=1),
         options=RewriteOptions(("self", "guided", "expert"), 2, "first", (GuidedPrompt(),), True, seed=3),

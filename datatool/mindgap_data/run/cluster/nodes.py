@@ -139,6 +139,8 @@ def survey(nodes: Sequence[Node], folder: WorkFolder, model: str) -> None:
     for node, answer in zip(nodes, asked, strict=True):
         try:
             theirs = ray.get(answer)
+        except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
+            continue  # it has died since it was listed, and takes no part
         except ray.exceptions.RayError as error:
             reason = one_line(getattr(error, "cause", None) or error, 200)
             raise UserError(f"node {node.name} cannot run mindgap: {reason}; install it there as it is here") from error
