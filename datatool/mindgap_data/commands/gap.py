@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from mindgap_data.checks.noise import all_noise_findings
+from mindgap_data.commands.options.clip import clip_options
 from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.engines.open import Policy, running_engine
@@ -22,14 +23,7 @@ JSON_VERSION = 1
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=INPUT_FILE)
-@click.option(
-    "--clip",
-    type=click.Choice(["truncate", "mask", "none"]),
-    default="truncate",
-    show_default=True,
-    help="The clip whose share of changed weights is shown.",
-)
-@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Bound C of the clip.")
+@clip_options
 @click.option(
     "--confidence",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mindgap_data.commands.options.clip import clip_options
 from mindgap_data.commands.options.files import INPUT_FILE
 from mindgap_data.gap.figures import Settings
 from mindgap_data.rows.writing import AtomicWriter
@@ -40,14 +41,7 @@ from mindgap_data.rows.writing import AtomicWriter
     show_default=True,
     help="Rows listed in the page; of a longer file, an even sample. Figures are of all rows.",
 )
-@click.option(
-    "--clip",
-    type=click.Choice(["truncate", "mask", "none"]),
-    default="truncate",
-    show_default=True,
-    help="The clip whose share of changed weights is shown.",
-)
-@click.option("--clip-max", type=click.FloatRange(min=1), default=2.0, show_default=True, help="Bound C of the clip.")
+@clip_options
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
