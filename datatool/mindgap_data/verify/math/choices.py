@@ -24,7 +24,7 @@ _KIND = r"(?:options?|choices?|answers?|statements?|(?:correct|right|best) ones?
 _ALONE = re.compile(rf"(?:{_KIND}:? )?{_LETTER}(?:[.):] .{{1,100}})?", re.IGNORECASE)
 _IS_RIGHT = re.compile(
     rf"(?:(?:so|thus|therefore|hence),? )?(?:the )?{_KIND} (?P<letters>{_LETTERS}) (?:is|are) (?:both |all )?(?:the )?"
-    rf"(?:correct|right|true|best)(?: {_KIND})?",
+    rf"(?:correct|right|true|best)(?: {_KIND}| one)?",
     re.IGNORECASE,
 )
 _ENDS = re.compile(

@@ -14,7 +14,7 @@ _OPEN = re.compile(
     r"|example|guess|impossible|unclear|undetermined|wrong|incorrect|incorrectly|false|invalid|extraneous"
     r"|eliminat\w*|rul(?:e|es|ed|ing) out|reject\w*|discard\w*|exclud\w*|contradict\w*|halved|doubled|tripled"
     r"|but|none|however|unless|consider|too|negative|minus|half|twice|double|triple|times|squared|root|multiple"
-    r"|greater|fewer|except|instead|depends?"
+    r"|greater|fewer|less|in each|except|instead|depends?"
     r"|step|steps|first|given|rule|start(?:s|ed|ing)?|beg[aiu]n|begins|originally|initially)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )

