@@ -16,14 +16,29 @@ from mindgap_data.run.cluster.work import Work
 BLOCK_ROWS, MOST_BLOCK_ROWS = 16, 256
 # Blocks a replica works on at a time, and that wait at it beyond those.
 CALLS, WAITING = (2, 64), 4
+ATTEMPTS = 3  # of a run whose nodes die
 
 
 def run_pipeline(work: Work[Any], folder: WorkFolder, rows: int, replicas: int, gpus: int) -> None:
     """Work on every row that has no result yet; Ray is connected.
 
+    Ray replaces its tasks and our replicas on a node that dies, but not the actors it reads the table with: then the
+    run begins again, behind what is finished.
+
     Raises:
         UserError: a replica cannot work, or the cluster gave up; what is finished is kept.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _run_once(work, folder, rows, replicas, gpus)
+        except Exception as error:
+            if attempt == ATTEMPTS or any(isinstance(one, UserError) for one in _causes(error)):
+                raise UserError(why(error)) from error
+        else:
+            return
+
+
+def _run_once(work: Work[Any], folder: WorkFolder, rows: int, replicas: int, gpus: int) -> None:
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
 
@@ -49,8 +64,6 @@ def run_pipeline(work: Work[Any], folder: WorkFolder, rows: int, replicas: int, 
             num_cpus=1,
             num_gpus=gpus,
         ).write_parquet(str(folder.shards))
-    except Exception as error:
-        raise UserError(why(error)) from error
     finally:
         context.checkpoint_config = None
 
