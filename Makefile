@@ -13,7 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORD_PROBLEMS := recipes/data/word_problems.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo headline smoke test lint unit e2e docs docs-check docs-update docs-samples rewriting-env training-env test-newest test-servers schema clean
+.PHONY: help demo headline gpu-check smoke test lint unit e2e docs docs-check docs-update docs-samples rewriting-env training-env test-newest test-servers schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -74,6 +74,10 @@ headline: .venv/.headline  ## the experiment of docs/headline.md, hours on two c
 	AXOLOTL_DO_NOT_TRACK=1 $(BIN)/python -m recipes.headline.run run -o $(HEADLINE) $(HEADLINE_MODEL)
 	$(BIN)/python -m recipes.headline.run report -o $(HEADLINE) $(HEADLINE_MODEL) \
 		$(if $(MODEL),--results $(HEADLINE)/results.jsonl --page $(HEADLINE)/headline.md)
+
+# Installs nothing: a GPU machine may have no network. It takes .venv where there is one.
+gpu-check:  ## on a CUDA machine, correctness and speed in minutes, no network needed; MODEL=folder; toy size on a CPU
+	PYTHONPATH=datatool:plugin $(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(if $(MODEL),--model $(MODEL))
 
 smoke: .venv/.dev .cache/SmolLM2-135M-Instruct runs/demo/rewritten.jsonl  ## train the CPU recipe on the demo's output and print its metrics
 	AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 $(BIN)/axolotl train recipes/cpu-smoke.yaml --launcher python

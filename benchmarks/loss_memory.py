@@ -8,6 +8,7 @@ two variants take turns. Prints a table of medians and exits with 1 when a targe
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +27,15 @@ from mindgap_loss.weights import TokenValues, weigh
 VARIANTS = ("naive", "mindgap")
 # CPU time over all threads says more than the clock on a machine that others use too.
 TARGETS = {"memory": 0.1, "time": 1.05, "cpu": 1.05, "gradient": 1e-5}
+
+
+class Problem(NamedTuple):
+    """What a loss is computed from."""
+
+    hidden: Tensor  # [N, H]
+    head: Head
+    targets: Tensor  # int64 [N]
+    fields: TokenFields
 
 
 def main() -> None:
@@ -83,13 +94,15 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Forward and backward of one variant: bytes of peak memory over the inputs, seconds; saves the gradients."""
-    hidden, head, targets, fields, options = inputs(arguments)
+    problem = random_problem(arguments.tokens, arguments.hidden, arguments.vocabulary, train_head=arguments.train_head)
+    hidden, head, targets, fields = problem
+    options = LossOptions.model_validate({"preset": arguments.preset, "level": arguments.level})
     warm_up = head.weight.new_ones(64, 64)
     (warm_up @ warm_up).exp().sum().item()
     before = peak()
     start, cpu_start = time.perf_counter(), time.process_time()
     if arguments.variant == "naive":
-        loss = naive(hidden, head, targets, fields, options)
+        loss = naive(problem, options)
     else:
         loss = weighted_nll(hidden, head, targets, fields, options).loss
     loss.backward()
@@ -99,26 +112,33 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     return result
 
 
-def naive(hidden: Tensor, head: Head, targets: Tensor, fields: TokenFields, options: LossOptions) -> Tensor:
-    """The same loss on full logits, as the DFT losses of TRL and Axolotl compute theirs."""
-    logits = torch.nn.functional.linear(hidden, head.weight)
+def naive(problem: Problem, options: LossOptions) -> Tensor:
+    """The same loss on full logits in float32, as the DFT losses of TRL and Axolotl compute theirs."""
+    hidden, head, targets, fields = problem
+    logits = torch.nn.functional.linear(hidden, head.weight).float()
     p = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     weights = weigh(TokenValues(p.detach()), fields, options).weights
     return -(weights * p).sum() / len(targets)
 
 
-def inputs(arguments: argparse.Namespace) -> tuple[Tensor, Head, Tensor, TokenFields, LossOptions]:
+def random_problem(
+    tokens: int,
+    hidden: int,
+    vocabulary: int,
+    *,
+    train_head: bool,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
     """Random states, head and rows of 256 tokens, all three tiers; log-probs near those of the random model."""
     torch.manual_seed(0)
-    count = arguments.tokens
-    hidden = torch.randn(count, arguments.hidden).requires_grad_()
-    weight = torch.randn(arguments.vocabulary, arguments.hidden).mul_(0.05).requires_grad_(arguments.train_head)
-    targets = torch.randint(0, arguments.vocabulary, (count,))
-    recorded = torch.randn(count) - 12.5
-    sample = torch.arange(count) // 256
+    states = torch.randn(tokens, hidden, device=device).to(dtype).requires_grad_()
+    weight = torch.randn(vocabulary, hidden, device=device).mul_(0.05).to(dtype).requires_grad_(train_head)
+    targets = torch.randint(0, vocabulary, (tokens,), device=device)
+    recorded = torch.randn(tokens, device=device) - math.log(vocabulary) - 0.5
+    sample = torch.arange(tokens, device=device) // 256
     fields = TokenFields(tier=sample % 3, behavior=recorded, policy=recorded, sample=sample)
-    given = {"preset": arguments.preset, "level": arguments.level}
-    return hidden, Head(weight), targets, fields, LossOptions.model_validate(given)
+    return Problem(states, Head(weight), targets, fields)
 
 
 def peak() -> int:

@@ -22,6 +22,14 @@ import yaml
 
 ROWS, STEPS, WARM_UP = 16, 8, 2
 VOCABULARY = 151_936
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 384,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
 RECIPE: dict[str, Any] = {
     "bf16": False,
     "tf32": False,
@@ -94,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        model = options.model or small_model(folder / "model")
+        model = options.model or random_model(folder / "model", SMALL)
         write_data(folder, model, options.tokens)
         found: dict[str, list[dict[str, Any]]] = {"plain SFT": [], "plugin": []}
         for turn in range(options.turns):
@@ -128,23 +136,14 @@ def recipe(name: str, folder: Path, model: Path, rows: int, tokens: int) -> dict
     }
 
 
-def small_model(folder: Path) -> Path:
-    """A random Llama of 152 thousand tokens and about 60 million parameters, most of them embeddings, as in Qwen."""
+def random_model(folder: Path, sizes: dict[str, Any]) -> Path:
+    """A random Llama with a tokenizer of bytes; of ``SMALL`` sizes mostly embeddings, as Qwen's small models are."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=8,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=True)).save_pretrained(folder)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
