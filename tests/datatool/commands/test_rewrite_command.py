@@ -1,11 +1,8 @@
 """`mindgap-data rewrite` on a random model: every row once, aligned; resumed equals undisturbed; one line an error."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from killed import run_killed
 from mindgap_data.commands import main
 from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.policy.models import ModelSpec, load_model, load_tokenizer
@@ -140,18 +138,6 @@ def test_stages_without_the_expert_send_the_rest_to_the_failed_file(
 def test_an_instruction_is_in_messages_and_in_the_prompt_sampled(model: Path, problems: Path, tmp_path: Path) -> None:
     assert invoke(*arguments(problems, model, tmp_path / "out.jsonl", "--instruction", "Be brief.")).exit_code == 0
     assert all(row["messages"][-2]["content"].endswith("?\n\nBe brief.") for row in read_rows(tmp_path / "out.jsonl"))
-
-
-def run_killed(command: list[str], journal: Path, groups: int, how: signal.Signals) -> subprocess.Popen[str]:
-    """Run until the journal holds ``groups`` finished groups, then send the signal."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "support")}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") > groups:
-            process.send_signal(how)
-            break
-        time.sleep(0.01)
-    return process
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
