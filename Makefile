@@ -29,7 +29,7 @@ help:  ## this list
 
 .venv/.dev: .venv/.data
 	$(PIP) '$(AXOLOTL)'
-	$(PIP) -e '.[transformers,gguf,openai,datasets,hub,ray,test,docs]'
+	$(PIP) -e '.[transformers,gguf,openai,datasets,hub,ray,remote,test,docs]'
 	@touch $@
 
 # vLLM pins other versions than Axolotl, so it has an environment of its own. Its CPU build comes with

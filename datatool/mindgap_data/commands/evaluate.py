@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mindgap_data.commands.options.cluster import cluster_options
+from mindgap_data.commands.options.files import LOCAL_FOLDER
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
@@ -40,7 +41,7 @@ PAPER_PROTOCOL = {"samples": PAPER_SAMPLES, **PAPER_SAMPLING.as_dict(), "instruc
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LOCAL_FOLDER,
     help="Folder for generations.jsonl and summary.json.",
 )
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="Draws per problem.")
@@ -54,7 +55,7 @@ PAPER_PROTOCOL = {"samples": PAPER_SAMPLES, **PAPER_SAMPLING.as_dict(), "instruc
     "compared",
     nargs=2,
     metavar="A B",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LOCAL_FOLDER,
     help="Test two finished folders against each other instead: is B really better than A?",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mindgap_data.commands.options.files import LOCAL_FOLDER
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.commands.options.rows import Reading, input_options
@@ -26,7 +27,7 @@ from mindgap_data.verify.settings import VerifierSettings
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LOCAL_FOLDER,
     help="Folder for the draws, the scores and scorecard.json.",
 )
 @click.option(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mindgap_data.commands.options.files import output_path
+from mindgap_data.commands.options.files import LOCAL_FILE, output_path
 from mindgap_data.commands.options.run import output_option
 from mindgap_data.errors import UserError
 from mindgap_data.rewrite.merge import merge, read_shards
@@ -14,7 +14,7 @@ from mindgap_data.run.job import RunFiles
 
 @click.command("merge")
 @click.argument("input", metavar="INPUT")
-@click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=click.Path(path_type=Path))
+@click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=LOCAL_FILE)
 @output_option
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def command(input: str, shards: tuple[Path, ...], output: str, overwrite: bool) -> None:

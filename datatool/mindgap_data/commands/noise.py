@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mindgap_data.checks.noise import all_noise_findings
-from mindgap_data.commands.options.files import INPUT_FILE
+from mindgap_data.commands.options.files import INPUT_FILE, LOCAL_FILE
 from mindgap_data.commands.options.group import SectionedCommand
 from mindgap_data.commands.options.policy import policy_options
 from mindgap_data.engines import Engine, Sampling
@@ -24,7 +24,7 @@ from mindgap_data.rows.writing import AtomicWriter
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=LOCAL_FILE,
     help="JSON file of the figures. [default: FILE.noise.json, where `gap` and `report` look for it]",
 )
 @click.option("--rows", type=click.IntRange(min=2), default=64, show_default=True, help="Responses to compare.")

@@ -6,16 +6,14 @@ from typing import Any
 import click
 
 from mindgap_data.commands.options.clip import clip_options
-from mindgap_data.commands.options.files import INPUT_FILE
+from mindgap_data.commands.options.files import INPUT_FILE, LOCAL_FILE
 from mindgap_data.gap.figures import Settings
 from mindgap_data.rows.writing import AtomicWriter
 
 
 @click.command()
 @click.argument("file", type=INPUT_FILE)
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The page to write, e.g. report.html."
-)
+@click.option("-o", "--output", required=True, type=LOCAL_FILE, help="The page to write, e.g. report.html.")
 @click.option(
     "--trainer-state",
     type=click.Path(path_type=Path),

@@ -7,8 +7,10 @@ from mindgap_data.commands.options.rewriting import rewriting_options
 from mindgap_data.commands.options.run import Allowance, max_failed_option
 from mindgap_data.commands.rewrite_summary import print_summary
 from mindgap_data.engines.open import running_engine
+from mindgap_data.errors import UserError
 from mindgap_data.rewrite.job import RewriteRequest
 from mindgap_data.rewrite.retry import RetryJob, read_finished
+from mindgap_data.rows.elsewhere import StandIn
 from mindgap_data.run.job import RunFiles, RunOptions, execute
 
 
@@ -30,6 +32,8 @@ def command(request: RewriteRequest, files: RunFiles, max_failed: Allowance, res
     Example:
       mindgap-data retry recipes/data/word_problems.jsonl --max-tokens 200
     """
+    if isinstance(files.output, StandIn):
+        raise UserError(f"{files.output}: retry changes an output on this machine; copy it and its summary here")
     run = read_finished(files)
     if not run.figures["failed"]:
         click.echo(f"{files.output}: no row failed; there is nothing to retry")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mindgap_data.commands.options.files import INPUT_FILE
+from mindgap_data.commands.options.files import INPUT_FILE, output_folder
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS
 from mindgap_data.rewrite.selection import (
@@ -44,7 +44,7 @@ class Stages(click.ParamType):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
     help="Folder for the training files. [default: FILE.grid]",
 )
 @click.option(
@@ -61,7 +61,7 @@ class Stages(click.ParamType):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(
     file: Path,
-    output: Path | None,
+    output: str | None,
     cells: tuple[frozenset[str], ...],
     match_tokens: bool,
     seed: int,
@@ -80,9 +80,9 @@ def command(
       mindgap-data select out.jsonl -o grid/
       mindgap-data select out.jsonl -o grid/ --tiers self --tiers self,guided --match-tokens
     """
-    output = output or file.with_name(f"{file.name.removesuffix('.jsonl')}.grid")
+    folder = output_folder(output) if output else file.with_name(f"{file.name.removesuffix('.jsonl')}.grid")
     chosen = list(dict.fromkeys(cells or GRID))
-    targets = {stages: output / f"{cell_name(stages)}.jsonl" for stages in chosen}
+    targets = {stages: folder / f"{cell_name(stages)}.jsonl" for stages in chosen}
     if not overwrite:
         for path in targets.values():
             if path.exists():
@@ -93,9 +93,9 @@ def command(
     if not any(one.rows for one in selections):
         raise UserError(f"{file}: no row can be had in every one of the files; nothing is written")
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{output}: the folder cannot be made: {error.strerror}") from error
+        raise UserError(f"{folder}: the folder cannot be made: {error.strerror}") from error
     for selection in selections:
         with RecordWriter(targets[selection.stages]) as writer:
             for record in selected_records(file, selection):
@@ -108,7 +108,7 @@ def command(
             json.dumps({"input": str(file), "rows": len(rows), "unmatched": unmatched, "files": summary}, indent=2)
         )
         return
-    _show(selections, output)
+    _show(selections, folder)
     if unmatched:
         click.echo(
             f"{unmatched} of {len(rows)} rows have no log-probs of their expert (too long for the context) "

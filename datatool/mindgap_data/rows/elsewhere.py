@@ -1,11 +1,10 @@
-"""Files that are not on a local disk, standard input and output: local files stand in for them.
+"""Standard input and output, and remote files: local files stand in for them.
 
 An input is read more than once and a torn output is none, so an input is copied here before the first row is read,
 and an output is brought to its place when it is whole. A stand-in is a path: it opens as the local file, and messages
 show it under the name that the user gave.
 """
 
-import errno
 import io
 import os
 import shutil
@@ -19,6 +18,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import BinaryIO, Self
 
 from mindgap_data.errors import UserError
+from mindgap_data.rows.remote import DISK_FULL, exists, fetch, is_url, remove, send
 
 STANDARD = "-"
 # The first bytes of what is not JSONL, and the ending a file of it has.
@@ -28,7 +28,11 @@ _BOM = b"\xef\xbb\xbf"
 
 def is_elsewhere(name: str) -> bool:
     """Whether a name means something other than a path on this machine."""
-    return name == STANDARD
+    return name == STANDARD or is_url(name)
+
+
+# Outputs on their way to a remote place, in the working folder: a rerun finds its journal there.
+REMOTE_ROOT = Path(".mindgap")
 
 
 class StandIn(PosixPath):
@@ -53,6 +57,11 @@ class StandIn(PosixPath):
     def local(self) -> Path:
         """The local file, shown as what it is."""
         return Path(os.fspath(self))
+
+    @property
+    def parent(self) -> Path:  # type: ignore[override]
+        """The folder of the local file."""
+        return self.local.parent
 
     def with_name(self, name: str) -> Path:  # type: ignore[override]
         """A file beside the local one, which stands in for nothing."""
@@ -108,6 +117,50 @@ class StandardOutput(OutputStandIn):
         self.local.unlink()
 
 
+class RemoteOutput(OutputStandIn):
+    """A local file that is sent to a remote one when it is whole.
+
+    Whether it exists and what :meth:`unlink` removes is the remote file. Names and files beside it are remote, too.
+    """
+
+    @classmethod
+    def to(cls, url: str) -> Self:
+        """The stand-in for ``url``, below .mindgap/ in the working folder: for one address always the same."""
+        path = cls.at(REMOTE_ROOT.joinpath(*_parts(url)), url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def with_name(self, name: str) -> "RemoteOutput":
+        """The stand-in for a file beside the remote one."""
+        return RemoteOutput.to(f"{str(self).rpartition('/')[0]}/{name}")
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> "RemoteOutput":
+        return RemoteOutput.to(f"{self}/{os.fspath(name)}")
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether the remote file exists."""
+        return exists(str(self))
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Whatever exists there is a file, or is taken for one."""
+        return self.exists()
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the remote file."""
+        if not missing_ok or self.exists():
+            remove(str(self))
+
+    def deliver(self) -> None:
+        """Send the content, and remove the local file."""
+        try:
+            send(self.local, str(self))
+        except UserError as error:
+            raise UserError(
+                f"{error.message}; the finished file is {self.local}, and the same command sends it again"
+            ) from error
+        self.local.unlink()
+
+
 def deliver(path: Path) -> None:
     """Bring a finished output to where it belongs; a plain path is there already."""
     if isinstance(path, OutputStandIn):
@@ -120,7 +173,9 @@ def local_input(name: str) -> Path:
     Raises:
         UserError: it cannot be had, or the disk has no room for the copy.
     """
-    return _standard_input() if name == STANDARD else Path(name)
+    if name == STANDARD:
+        return _standard_input()
+    return _remote_input(name) if is_url(name) else Path(name)
 
 
 @contextmanager
@@ -152,6 +207,11 @@ def _file_number(stream: object) -> int | None:
         return None
 
 
+def _parts(url: str) -> list[str]:
+    scheme, _, rest = url.partition("://")
+    return [scheme, *(part for part in rest.split("/") if part not in ("", ".", ".."))]
+
+
 def _standard_input() -> InputCopy:
     local = _place("stdin")
     try:
@@ -160,16 +220,25 @@ def _standard_input() -> InputCopy:
         with local.open("rb") as file:
             start = file.read(1 << 16).removeprefix(_BOM).lstrip()
     except OSError as error:
-        raise copy_error("stdin", local, error) from error
+        raise _copy_error("stdin", local, error) from error
     if not local.stat().st_size:
         raise UserError("stdin: nothing came; `-` reads rows from a pipe, and can be given only once")
     ending = next((ending for magic, ending in _MAGIC if start.startswith(magic)), ".jsonl")
     return InputCopy.at(local.rename(local.with_name(f"stdin{ending}")), "stdin")
 
 
-def copy_error(name: str, local: Path, error: OSError) -> UserError:
+def _remote_input(url: str) -> InputCopy:
+    local = _place(url.rstrip("/").rpartition("/")[2])
+    try:
+        fetch(url, local)
+    except OSError as error:
+        raise _copy_error(url, local, error) from error
+    return InputCopy.at(local, url)
+
+
+def _copy_error(name: str, local: Path, error: OSError) -> UserError:
     """What to say where an input could not be copied."""
-    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         return UserError(
             f"{name}: the copy in {local.parent} cannot be written: {error.strerror}; "
             "free some room there, or set TMPDIR to a folder that has it"

@@ -37,12 +37,13 @@ class RunFiles:
     @classmethod
     def beside(cls, output: Path) -> "RunFiles":
         """Files named after ``output``, in its folder."""
+        local = Path(output)  # what a rerun needs stays on this machine, wherever the output goes
         return cls(
             output,
             failed=output.with_name(f"{output.name.removesuffix('.jsonl')}.failed.jsonl"),
             summary=output.with_name(f"{output.name}.summary.json"),
-            journal=output.with_name(f"{output.name}.journal"),
-            cluster=output.with_name(f"{output.name}.ray"),
+            journal=local.with_name(f"{output.name}.journal"),
+            cluster=local.with_name(f"{output.name}.ray"),
         )
 
     def refuse_existing(self, overwrite: bool) -> None:
