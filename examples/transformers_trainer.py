@@ -20,13 +20,15 @@ class WeightedTrainer(WeightedLossMixin, Trainer):
 def main(model_name: str, data: str, output: str) -> WeightedTrainer:
     """Train MODEL on the rows of DATA for an epoch, save it in OUTPUT."""
     tokenizer = AutoTokenizer.from_pretrained(model_name)
-    rows = [encode(json.loads(line), tokenizer) for line in Path(data).read_text(encoding="utf-8").splitlines()]
+    options = LossOptions(preset="is")
+    lines = Path(data).read_text(encoding="utf-8").splitlines()
+    rows = [encode(json.loads(line), tokenizer, options) for line in lines]
     trainer = WeightedTrainer(
         AutoModelForCausalLM.from_pretrained(model_name),
         TrainingArguments(output, remove_unused_columns=False, num_train_epochs=1, logging_steps=1, report_to="none"),
         data_collator=collate,
         train_dataset=rows,
-        options=LossOptions(preset="is"),
+        options=options,
     )
     trainer.train()
     trainer.save_model(output)

@@ -23,7 +23,9 @@ class WeightedTrainer(WeightedLossMixin, SFTTrainer):
 def main(model_name: str, data: str, output: str) -> WeightedTrainer:
     """Train MODEL on the rows of DATA for an epoch, save it in OUTPUT."""
     tokenizer = AutoTokenizer.from_pretrained(model_name)
-    rows = [encode(json.loads(line), tokenizer) for line in Path(data).read_text(encoding="utf-8").splitlines()]
+    options = LossOptions(preset="is")
+    lines = Path(data).read_text(encoding="utf-8").splitlines()
+    rows = [encode(json.loads(line), tokenizer, options) for line in lines]
     trainer = WeightedTrainer(
         AutoModelForCausalLM.from_pretrained(model_name),
         SFTConfig(
@@ -39,7 +41,7 @@ def main(model_name: str, data: str, output: str) -> WeightedTrainer:
         data_collator=collate,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        options=LossOptions(preset="is"),
+        options=options,
     )
     trainer.train()
     trainer.save_model(output)

@@ -1,6 +1,7 @@
 """What cannot work together is refused here, before anything is loaded."""
 
 import json
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 
 from mindgap_axolotl.args import MindGapOptions, plain
 from mindgap_data.errors import UserError
+from mindgap_data.gap.noise import read_noise
 from mindgap_loss import cce
-from mindgap_loss.weights import missing_log_probs
+from mindgap_loss.rows import missing_log_probs
 
 LOG = get_logger(__name__)
 
@@ -126,6 +128,13 @@ def check_config(cfg: Any) -> None:
             "mindgap.normalize: batch needs the gradients between backward and step, which DeepSpeed keeps to itself; "
             "use normalize: none, or FSDP"
         )
+    if options.normalize == "batch" and re.search("layerwise|lomo", str(cfg.get("optimizer"))):
+        raise UserError(
+            f"mindgap.normalize: batch does not work with optimizer: {cfg.get('optimizer')}, which steps during the "
+            "backward pass; use normalize: none, or another optimizer"
+        )
+    if options.alarms.noise:
+        read_noise(Path(options.alarms.noise))
     if cfg.get("excess_length_strategy") == "truncate" and cfg.get("eval_sequence_len"):
         raise UserError(
             "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len"
@@ -180,7 +189,10 @@ def _zero_stage(cfg: Any) -> int:
     if isinstance(config, str):
         if not Path(config).is_file():
             return 0  # Axolotl's own error will say so
-        config = json.loads(Path(config).read_text(encoding="utf-8"))
+        try:
+            config = json.loads(Path(config).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{config}: not a JSON file: {error}") from error
     return int((config.get("zero_optimization") or {}).get("stage") or 0)
 
 

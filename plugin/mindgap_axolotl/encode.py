@@ -12,7 +12,8 @@ from mindgap_axolotl.args import MindGapOptions
 from mindgap_data.errors import UserError
 from mindgap_data.record import TIERS, record_error
 from mindgap_data.rendering import RenderingError, prompt_ids
-from mindgap_loss.weights import EXPERT, missing_log_probs
+from mindgap_loss.rows import missing_log_probs, pass_rate
+from mindgap_loss.weights import EXPERT
 
 IGNORED = -100
 # A row with any of these and no response_token_ids is a broken record, not a plain SFT row.
@@ -112,20 +113,8 @@ class RowEncoder:
             "tier": np.full(total, TIERS.index(tier), dtype=np.int8),
             "behavior_logprobs": np.array(nothing + (behavior or [np.nan] * len(ids)), dtype=np.float32),
             "policy_logprobs": np.array(nothing + policy, dtype=np.float32),
-            "pass_rate": np.full(total, self._pass_rate(row, where), dtype=np.float32),
+            "pass_rate": np.full(total, pass_rate(row, self.options, where), dtype=np.float32),
         }
-
-    def _pass_rate(self, row: dict[str, Any], where: str) -> float:
-        """Share of the draws of the row's own stage that were correct; 1 where no option needs it."""
-        if not self.options.pass_rate or row["tier"] == "expert":
-            return 1.0
-        counts = row["attempts"].get(row["tier"]) or {}
-        if not counts.get("correct"):
-            raise UserError(
-                f"{where}: attempts.{row['tier']} counts no correct draw, and pass_rate: true needs the share of "
-                "correct ones; set mindgap.pass_rate: false"
-            )
-        return float(counts["correct"]) / float(counts["sampled"])
 
     def _encode_plain(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := missing_log_probs("expert", None, None, self.options):

@@ -1,6 +1,6 @@
-"""A user's error ends ``axolotl train`` in one line and with exit code 2, whatever launches it.
+"""A user's error ends ``axolotl train`` or ``evaluate`` in one line and with exit code 2, whatever launches it.
 
-``axolotl train`` replaces itself by ``accelerate launch``, which knows no recipe and no plugin: it
+Both commands run ``accelerate launch``, which knows no recipe and no plugin: it
 answers a failed worker with a traceback of its own and exit code 1. The one thing of ours that such a
 launcher loads is what torch calls at import, the entry point ``torch.backends`` in pyproject.toml.
 This module is imported then, so it imports nothing heavy.
@@ -11,15 +11,16 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 
-WORKER_MODULE = "axolotl.cli.train"  # what accelerate and torchrun are told to run
+WORKER_MODULES = {"axolotl.cli.train", "axolotl.cli.evaluate"}  # what accelerate and torchrun are told to run
 SECONDS_FOR_RANK_0 = 10
 
 
 def quiet_launcher() -> None:
     """In the process of a launcher: leave a user's error at what the worker has said of it. Elsewhere: nothing."""
-    if WORKER_MODULE not in sys.argv:
+    if WORKER_MODULES.isdisjoint(sys.argv) and Path(sys.argv[0]).name != "axolotl":
         return
     report = sys.excepthook
 

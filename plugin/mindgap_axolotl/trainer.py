@@ -82,12 +82,17 @@ class WeightedLossMixin(Trainer):
             return loss
         return self._window.normalise(loss, model, self.accelerator)
 
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """Add the weight metrics of all ranks to what an evaluation finds, under the evaluation's own prefix."""
+        self.eval_metrics.reset()
+        output: Any = super().evaluation_loop(*args, **{**kwargs, "metric_key_prefix": metric_key_prefix})
+        output.metrics.update(self.eval_metrics.take(self._gather, self.args.device, prefix=f"{metric_key_prefix}_"))
+        return output
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the weight metrics of all ranks to a training or evaluation log."""
+        """Add the weight metrics of all ranks to a training log."""
         if "loss" in logs:
             logs.update(self.train_metrics.take(self._gather, self.args.device))
-        elif "eval_loss" in logs:
-            logs.update(self.eval_metrics.take(self._gather, self.args.device, prefix="eval_"))
         super().log(logs, start_time)
 
     def _gather(self, values: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ Plain torch on the formulas of :mod:`mindgap_data.importance`.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mindgap_data.importance import WeightSums, clip_weights, kl_k3, level_log_weights, weight_sums
-from mindgap_data.record import TIERS, Tier
+from mindgap_data.record import TIERS
 from mindgap_loss.options import EAFT_TOP, RATIOS, LossOptions
 
 SELF, GUIDED, EXPERT = range(3)
@@ -103,35 +102,6 @@ def kl_penalty(log_probs: Tensor, fields: TokenFields, options: LossOptions) -> 
     d = fields.policy - log_probs
     penalty: Tensor = kl_k3(d if options.kl == "reverse" else -d)
     return penalty
-
-
-def missing_log_probs(
-    tier: Tier, behavior: Sequence[float] | None, policy: Sequence[float] | None, options: LossOptions
-) -> str | None:
-    """Why a row lacks log-probs the options need, or None: one line, to be prefixed with file:line.
-
-    Args:
-        tier: the row's tier.
-        behavior: its ``behavior_logprobs`` or None.
-        policy: its ``policy_logprobs`` or None.
-        options: of the loss.
-    """
-    source = options.source(tier)
-    if source == "recorded" and behavior is None:
-        if tier == "expert":
-            return (
-                "behavior_logprobs is null in an expert row, and expert_behavior: logged needs them; "
-                "use expert_behavior: dft, unit or reference"
-            )
-        return f"behavior_logprobs is null in a {tier} row, and preset: is needs them; use preset: paper or sft"
-    if source == "reference" and policy is None:
-        return (
-            "policy_logprobs is missing in an expert row, and expert_behavior: reference needs them; "
-            "use expert_behavior: dft or unit"
-        )
-    if options.kl_coef > 0 and policy is None:
-        return f"policy_logprobs is missing, and kl_coef: {options.kl_coef:g} needs them in every row; set kl_coef: 0"
-    return None
 
 
 def token_log_weights(values: TokenValues, fields: TokenFields, options: LossOptions) -> Tensor:

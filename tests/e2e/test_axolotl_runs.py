@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from axolotl_runs import LORA, SEVERAL_PROCESSES, Run, recipe, train
+from axolotl_runs import LORA, SEVERAL_PROCESSES, Run, recipe, run, train
 from rewritten import prompt_ids, score, write_rewritten, write_rows
 from tiny import save_tiny_model
 
@@ -111,6 +112,20 @@ def test_evaluation_reports_plain_nll_by_tier(lora: Run, rows: list[dict[str, An
     assert first["eval_loss"] == pytest.approx(-np.mean([np.mean(row["policy_logprobs"]) for row in rows]), rel=1e-3)
     assert first["eval_ppl"] == pytest.approx(math.exp(first["eval_loss"]), rel=1e-2)
     assert last["eval_loss"] < first["eval_loss"]
+
+
+def test_axolotl_evaluate_keeps_its_two_data_sets_apart(home: Path, rows: list[dict[str, Any]]) -> None:
+    half = rows[:8]
+    write_rows(home / "half.jsonl", half)
+    test = [{"path": str(home / "half.jsonl"), "type": "mindgap_axolotl.chat_template", "split": "train"}]
+    done = finished(
+        run("evaluate", home / "evaluated", recipe(home / "model", home / "rows.jsonl", test_datasets=test))
+    )
+    for prefix, of in (("train", rows), ("eval", half)):
+        wanted = expected(of)
+        for name in ("all/tokens", "self/nll", "guided/ess"):
+            (found,) = re.findall(rf"\b{prefix}_mindgap/{name}: (\S+)", done.text)
+            assert float(found) == pytest.approx(wanted[f"mindgap/{name}"], rel=1e-3), (prefix, name)
 
 
 def test_resuming_from_a_checkpoint_prints_the_same_steps(home: Path, lora: Run) -> None:

@@ -83,6 +83,13 @@ def recipe(model: Path, data: Path, **changes: Any) -> dict[str, Any]:
 
 def train(folder: Path, settings: dict[str, Any], processes: int = 1, timeout: int = 600) -> Run:
     """``axolotl train`` by its default launcher, accelerate, in a folder of its own."""
+    # accelerate starts several processes only when told so, or where it sees several GPUs.
+    several = () if processes == 1 else ("--", "--multi_gpu", "--num_processes", str(processes))
+    return run("train", folder, settings, *several, timeout=timeout)
+
+
+def run(command: str, folder: Path, settings: dict[str, Any], *arguments: str, timeout: int = 600) -> Run:
+    """``axolotl COMMAND`` of a recipe, in a folder of its own."""
     folder.mkdir()
     settings = {"output_dir": str(folder / "out"), "dataset_prepared_path": str(folder / "prepared"), **settings}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
@@ -97,10 +104,8 @@ def train(folder: Path, settings: dict[str, Any], processes: int = 1, timeout: i
         # Lets accelerate use gloo; a single process takes the CPU anyway.
         "ACCELERATE_USE_CPU": "true",
     }
-    # accelerate starts several processes only when told so, or where it sees several GPUs.
-    several = [] if processes == 1 else ["--", "--multi_gpu", "--num_processes", str(processes)]
     done = subprocess.run(
-        [str(BIN / "axolotl"), "train", "recipe.yaml", *several],
+        [str(BIN / "axolotl"), command, "recipe.yaml", *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -112,6 +112,15 @@ def test_splitting_parallelism(name: str, reason: str) -> None:
             "use normalize: none, or FSDP",
         ),
         (
+            {"optimizer": "galore_adamw_layerwise", "mindgap": {"normalize": "batch"}},
+            "mindgap.normalize: batch does not work with optimizer: galore_adamw_layerwise, which steps during the "
+            "backward pass; use normalize: none, or another optimizer",
+        ),
+        (
+            {"mindgap": {"alarms": {"noise": "missing.json"}}},
+            "missing.json: cannot be read: No such file or directory",
+        ),
+        (
             {"excess_length_strategy": "truncate", "eval_sequence_len": 10},
             "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len",
         ),
@@ -172,6 +181,10 @@ def test_other_versions_are_refused(found: str, monkeypatch: pytest.MonkeyPatch)
 def test_zero_3_in_a_file_is_seen_and_a_frozen_head_passes(tmp_path: Path) -> None:
     (tmp_path / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
     assert refusal(deepspeed=str(tmp_path / "zero3.json")) == ZERO_3
+    (tmp_path / "broken.json").write_text('{"zero_optimization": }')
+    assert refusal(deepspeed=str(tmp_path / "broken.json")) == (
+        f"{tmp_path / 'broken.json'}: not a JSON file: Expecting value: line 1 column 23 (char 22)"
+    )
     checks.check_config({**GOOD, "deepspeed": str(tmp_path / "zero3.json"), "adapter": "lora"})
     checks.check_config({**GOOD, "deepspeed": {"zero_optimization": {"stage": 2}}})
 

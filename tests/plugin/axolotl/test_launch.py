@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -28,9 +29,20 @@ def launch(error: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_users_error_is_one_line_and_exit_code_2() -> None:
-    done = launch("UserError('x.jsonl: row 3: broken')", "-m", "axolotl.cli.train", "x.yaml")
+@pytest.mark.parametrize("module", ["axolotl.cli.train", "axolotl.cli.evaluate"])
+def test_a_users_error_is_one_line_and_exit_code_2(module: str) -> None:
+    done = launch("UserError('x.jsonl: row 3: broken')", "-m", module, "x.yaml")
     assert (done.returncode, done.stderr) == (2, "Error: x.jsonl: row 3: broken\n")
+
+
+def test_axolotl_evaluate_waits_for_its_launcher_and_is_as_quiet(tmp_path: Path) -> None:
+    """`axolotl train` becomes its launcher; `axolotl evaluate` starts it, and would show a failure's traceback."""
+    script = tmp_path / "axolotl"
+    script.write_text(textwrap.dedent(LAUNCHER).format(worker="raise SystemExit(2)"))
+    done = subprocess.run(
+        [sys.executable, str(script), "evaluate", "x.yaml"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (2, "")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer
 
+from mindgap_data.errors import UserError
 from mindgap_loss.options import LossOptions
 from mindgap_loss.trainer import WeightedLossMixin, collate, encode
 
@@ -119,3 +120,53 @@ def test_accumulation_is_exact_and_evaluation_is_plain_nll(folder, preset):
         weights.append(trainer.model.state_dict())
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-5, atol=1e-7)
+
+
+def trainer_of(folder, **options):
+    from transformers import AutoTokenizer, TrainingArguments
+
+    path, rows = folder
+    tokenizer = AutoTokenizer.from_pretrained(path / "model")
+    arguments = TrainingArguments(
+        str(path / "out"), remove_unused_columns=False, report_to="none", use_cpu=True, dataloader_pin_memory=False
+    )
+    model = AutoModelForCausalLM.from_pretrained(path / "model")
+    trainer = PlainTrainer(model, arguments, data_collator=collate, options=LossOptions(**options))
+    trainer.model.train()  # in evaluation the loss is the plain NLL
+    return trainer, collate([encode(row, tokenizer, trainer.options) for row in rows])
+
+
+def test_with_several_processes_the_loss_is_scaled_as_the_trainer_s_own(folder, monkeypatch):
+    """Gradients are averaged over processes, and num_items_in_batch counts the tokens of all of them."""
+    from accelerate import Accelerator
+
+    trainer, batch = trainer_of(folder, preset="sft")
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 2))
+    ours = trainer.compute_loss(trainer.model, batch, num_items_in_batch=torch.tensor(30))
+    plain = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    theirs = Trainer.compute_loss(trainer, trainer.model, plain, num_items_in_batch=torch.tensor(30))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_pass_rates_reach_the_loss(folder):
+    for row, correct in zip(folder[1], (1, 2, 0), strict=True):
+        row["attempts"] = {row["tier"]: {"sampled": 4, "correct": correct}}
+    trainer, batch = trainer_of(folder, preset="sft", pass_rate=True)
+    found = trainer.compute_loss(trainer.model, batch, num_items_in_batch=torch.tensor(1))
+    nll = [-sum(row["policy_logprobs"]) for row in folder[1]]
+    assert found.item() == pytest.approx(nll[0] / 4 + nll[1] / 2 + nll[2], rel=1e-4)
+
+
+def test_what_the_mix_in_cannot_do_is_refused(folder):
+    with pytest.raises(UserError) as error:
+        trainer_of(folder, normalize="batch")
+    assert error.value.message == (
+        "normalize: batch needs the weights of every micro-batch of a step, which a trainer hands over one at a time; "
+        "use normalize: none, or Axolotl"
+    )
+    folder[1][1] |= {"behavior_logprobs": None, "id": "q7"}
+    with pytest.raises(UserError) as error:
+        trainer_of(folder)
+    assert error.value.message == (
+        "row q7: behavior_logprobs is null in a guided row, and preset: is needs them; use preset: paper or sft"
+    )

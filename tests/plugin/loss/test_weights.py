@@ -9,7 +9,6 @@ from mindgap_loss.options import LossOptions
 from mindgap_loss.weights import (
     TokenFields,
     TokenValues,
-    missing_log_probs,
     tier_sums,
     token_log_weights,
     token_weights,
@@ -130,52 +129,6 @@ def test_tiers_may_be_any_integers(dtype):
     found = token_weights(token_log_weights(TokenValues(LOG_PROBS), fields, options), fields, options)
     expected = token_weights(token_log_weights(TokenValues(LOG_PROBS), FIELDS, options), FIELDS, options)
     torch.testing.assert_close(found, expected)
-
-
-ROW = [-1.0, -2.0]
-
-
-@pytest.mark.parametrize(
-    ("row", "options", "message"),
-    [
-        (("self", ROW, ROW), {}, None),
-        (("expert", None, ROW), {}, None),
-        (("expert", None, None), {}, None),
-        (("expert", None, ROW), {"expert_behavior": "reference"}, None),
-        (("expert", ROW, None), {"expert_behavior": "logged"}, None),
-        (("guided", None, None), {"preset": "paper"}, None),
-        (("self", None, None), {"preset": "sft"}, None),
-        (
-            ("guided", None, ROW),
-            {},
-            "behavior_logprobs is null in a guided row, and preset: is needs them; use preset: paper or sft",
-        ),
-        (
-            ("expert", None, ROW),
-            {"expert_behavior": "logged"},
-            "behavior_logprobs is null in an expert row, and expert_behavior: logged needs them; "
-            "use expert_behavior: dft, unit or reference",
-        ),
-        (
-            ("expert", ROW, None),
-            {"expert_behavior": "reference"},
-            "policy_logprobs is missing in an expert row, and expert_behavior: reference needs them; "
-            "use expert_behavior: dft or unit",
-        ),
-        (
-            ("self", ROW, None),
-            {"preset": "sft", "kl_coef": 0.1},
-            "policy_logprobs is missing, and kl_coef: 0.1 needs them in every row; set kl_coef: 0",
-        ),
-        (
-            ("expert", None, None),
-            {"kl_coef": 0.1},
-            "policy_logprobs is missing, and kl_coef: 0.1 needs them in every row; set kl_coef: 0",
-        ),
-    ],
-)
-def test_a_row_that_lacks_what_the_options_need_is_named_before_training(row, options, message):
-    assert missing_log_probs(*row, LossOptions(**options)) == message
 
 
 # Statistics
