@@ -30,7 +30,7 @@ class StageCounts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sampled: int = Field(0, ge=0, description="responses drawn")
-    correct: int = Field(0, ge=0, description="complete, verified correct, no leak")
+    correct: int = Field(0, ge=0, description="complete, accepted by the verifier, no leak")
     wrong: int = Field(0, ge=0, description="complete, verified wrong")
     truncated: int = Field(0, ge=0, description="hit the token limit before the end of the turn")
     no_answer: int = Field(0, ge=0, description="complete, but no answer found in it")
@@ -72,7 +72,7 @@ class Attempts(BaseModel):
         ge=0,
         le=1,
         description="self stage, correct / sampled (the maximum-likelihood estimate, biased upward by early "
-        "stopping); null when the self stage did not run",
+        "stopping); null when the self stage did not run, or nobody checked its draws",
     )
     expert_overlap: float | None = Field(
         None, ge=0, le=1, description="share of the response's word 8-grams that stand in the expert's text"

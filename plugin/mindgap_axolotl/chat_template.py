@@ -11,8 +11,10 @@ from datasets import Dataset
 
 from mindgap_axolotl.args import options_of, plain
 from mindgap_axolotl.encode import RowEncoder, Run
+from mindgap_data.checks.shared import unchecked_findings
 from mindgap_data.errors import UserError
 from mindgap_data.fingerprints import template_fingerprint, tokenizer_fingerprint
+from mindgap_loss.weights import EXPERT
 
 LOG = get_logger(__name__)
 
@@ -56,7 +58,7 @@ class MindGapStrategy(DatasetWrappingStrategy):
             raise UserError(
                 f"{run.path}: no row has a trained token within sequence_len: {run.sequence_len}; raise sequence_len"
             )
-        return encoded.remove_columns(["is_record", "trained_tokens"])
+        return encoded.remove_columns(["is_record", "is_unchecked", "trained_tokens"])
 
     def _give_notice(self, encoded: Dataset) -> None:
         others = len(encoded) - sum(encoded["is_record"])
@@ -65,6 +67,9 @@ class MindGapStrategy(DatasetWrappingStrategy):
                 f"{self.encoder.run.path}: {others} of {len(encoded)} rows have no response_token_ids; they are "
                 "trained as plain SFT rows, in the expert tier"
             )
+        rewritten = sum(EXPERT not in tier for tier in encoded["tier"])
+        for finding in unchecked_findings(sum(encoded["is_unchecked"]), rewritten):
+            LOG.warning(f"{self.encoder.run.path}: {finding.in_words}")
 
 
 def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) -> MindGapStrategy:

@@ -71,7 +71,7 @@ class RowEncoder:
         Returns:
             input_ids, attention_mask, labels (-100 but on the response), tier (the index in ``TIERS``),
             behavior_logprobs and policy_logprobs (float32, NaN where there is none), pass_rate (float32, 1 where
-            there is none), and of the whole row is_record and trained_tokens.
+            there is none), and of the whole row is_record, is_unchecked and trained_tokens.
 
         Raises:
             UserError: naming the row and what is wrong with it.
@@ -87,7 +87,8 @@ class RowEncoder:
         if self.run.truncate:
             columns = {name: values[: self.run.sequence_len] for name, values in columns.items()}
         trained = sum(label != IGNORED for label in columns["labels"])
-        return {**columns, "is_record": is_record, "trained_tokens": trained}
+        unchecked = is_record and row["tier"] != "expert" and row["provenance"].get("verifier_kind") == "unchecked"
+        return {**columns, "is_record": is_record, "is_unchecked": unchecked, "trained_tokens": trained}
 
     def _encode_record(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := record_error(row):

@@ -53,15 +53,20 @@ def pass_rate(row: Mapping[str, Any], options: LossOptions, where: str) -> float
         where: the row is, for messages.
 
     Raises:
-        UserError: the record counts no correct draw.
+        UserError: nobody checked the record, or it counts no correct draw.
     """
     tier = row["tier"]
     if not options.pass_rate or tier == "expert":
         return 1.0
-    counts = row["attempts"].get(tier) or {}
+    if row["provenance"].get("verifier_kind") == "unchecked":
+        raise UserError(
+            f"{where}: the row is unchecked (--verifier none), so it has no pass rate; set mindgap.pass_rate: false"
+        )
+    stage = tier if row.get("hint") in (None, "full") else f"{tier}_{row['hint']}"
+    counts = row["attempts"].get(stage) or {}
     if not counts.get("correct"):
         raise UserError(
-            f"{where}: attempts.{tier} counts no correct draw, and pass_rate: true needs the share of correct ones; "
+            f"{where}: attempts.{stage} counts no correct draw, and pass_rate: true needs the share of correct ones; "
             "set mindgap.pass_rate: false"
         )
     return float(counts["correct"]) / float(counts["sampled"])

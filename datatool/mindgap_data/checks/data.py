@@ -7,7 +7,7 @@ import numpy as np
 from mindgap_data.checks.finding import Finding
 from mindgap_data.checks.kinds import KINDS
 from mindgap_data.checks.noise import all_noise_findings
-from mindgap_data.checks.shared import REWRITTEN, expert_share_findings, weight_findings
+from mindgap_data.checks.shared import REWRITTEN, expert_share_findings, unchecked_findings, weight_findings
 from mindgap_data.checks.style import style_findings
 from mindgap_data.checks.tally import FileTally
 from mindgap_data.checks.thresholds import (
@@ -52,6 +52,7 @@ _DRAWS = {
 def tally_findings(tally: FileTally) -> Iterator[Finding]:
     """What is wrong with a file, from counts over its rows."""
     total = tally.rows.total()
+    yield from unchecked_findings(tally.unchecked, total - tally.rows["expert"])
     if total >= MIN_ROWS:
         yield from expert_share_findings(tally.rows["expert"], total, "rows", AlarmThresholds())
     yield from _draw_findings(tally)

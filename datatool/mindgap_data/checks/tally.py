@@ -19,6 +19,7 @@ class FileTally:
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()  # tier -> rows
         self.draws: dict[str, Counter[str]] = {}  # stage -> "sampled" and what became of it -> draws
+        self.unchecked = 0  # self and guided rows that nobody checked
         self.faulty: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}  # kind -> tier -> rows with it
         self.style = StyleTally()
         # Words of the self and guided responses, and of their experts' texts.
@@ -34,5 +35,6 @@ class FileTally:
         style = response_style(record.messages[-1].content)
         self.style.add(record.tier, style)
         if record.tier != "expert":
+            self.unchecked += record.provenance.verifier_kind == "unchecked"
             self.rewritten_words.append(style.words)
             self.expert_words.append(len(words(record.expert)))

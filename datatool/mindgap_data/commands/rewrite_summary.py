@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from mindgap_data.checks.shared import unchecked_findings
 from mindgap_data.rewrite.guided import stage_of
 from mindgap_data.rewrite.job import RewriteSummary
 from mindgap_data.run.job import RunFiles
@@ -27,10 +28,9 @@ def print_summary(summary: RewriteSummary, files: RunFiles) -> None:
     console.print(title, soft_wrap=True, highlight=False, markup=False, style="italic")
     table = _tiers_table(summary, upright=console.width < UPRIGHT_BELOW)
     console.print(table)
-    pass_rate = summary.pass_rate
     saved = summary.tokens_saved_by_early_stopping_estimate
     console.print(
-        f"pass rate {'-' if pass_rate is None else f'{pass_rate:.1%}'}{_bias(summary)}, "
+        f"{_pass_rate(summary)}, "
         f"{summary.drawn_tokens:,} tokens drawn, about {saved:,} saved by early stopping, "
         f"{summary.scored_tokens:,} scored, {summary.seconds:,.1f} s",
         highlight=False,
@@ -44,15 +44,20 @@ def print_summary(summary: RewriteSummary, files: RunFiles) -> None:
         console.print(
             f"{summary.near_copies} rows are near copies of the expert: see attempts.near_copy", highlight=False
         )
+    for finding in unchecked_findings(summary.unchecked, summary.tiers["self"] + summary.tiers["guided"]):
+        console.print(f"{finding.detail[0].upper()}{finding.detail[1:]}. {finding.advice}", highlight=False)
     if summary.kept:
         console.print(f"{summary.kept} responses of an earlier round kept", highlight=False)
     if summary.failed:
         console.print(f"{summary.failed} rows failed, with reasons: {files.failed}", highlight=False, soft_wrap=True)
 
 
-def _bias(summary: RewriteSummary) -> str:
-    """What early stopping does to the mean of correct / sampled: a problem solved at once counts as always solved."""
-    return " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
+def _pass_rate(summary: RewriteSummary) -> str:
+    if summary.pass_rate is None:
+        return "no pass rate"
+    # A problem solved at once counts as always solved.
+    bias = " (biased upward: drawing stops at the first correct one)" if summary.draws_saved_by_early_stopping else ""
+    return f"pass rate {summary.pass_rate:.1%}{bias}"
 
 
 def _counted(summary: RewriteSummary, outcome: str) -> bool:
@@ -69,6 +74,8 @@ def _chosen(summary: RewriteSummary) -> dict[str, int]:
 def _tiers_table(summary: RewriteSummary, *, upright: bool) -> Table:
     """What became of rows and draws: a line a tier, or, ``upright``, a column a tier."""
     columns = {heading: name for heading, name in COUNTS.items() if _counted(summary, name)}
+    if summary.unchecked:
+        columns = {"accepted" if name == "correct" else heading: name for heading, name in columns.items()}
     lines = [["tier", "rows", "share", *columns]]
     for stage, rows in _chosen(summary).items():
         counts = summary.stages.get(stage, {})

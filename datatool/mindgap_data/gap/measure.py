@@ -57,13 +57,16 @@ def measure(path: Path, settings: Settings, rows: Rows = recorded_rows) -> FileG
     """
     _, first = next(iter(read_gap_records(path)))
     skipped: list[str] = []
-    sums = reduce_rows(rows(path, skipped), settings.clip, settings.clip_max)
+    unchecked: list[str] = []
+    sums = reduce_rows(_noting_unchecked(rows(path, skipped), unchecked), settings.clip, settings.clip_max)
     if len(sums.tier) == 0:
         raise UserError(f"{skipped[0]}; no row is left to measure")
     figures = gap_figures(sums, settings)
     found = noise_file(path)
     noise = read_noise(found) if found.exists() else None
-    return FileGap(path, ScoringPolicy.of(first), sums, figures, tuple(_notices(path, figures, skipped)), noise)
+    return FileGap(
+        path, ScoringPolicy.of(first), sums, figures, tuple(_notices(path, figures, skipped, unchecked)), noise
+    )
 
 
 def refuse_mixed_policies(files: Iterable[FileGap]) -> None:
@@ -77,7 +80,17 @@ def refuse_mixed_policies(files: Iterable[FileGap]) -> None:
             )
 
 
-def _notices(path: Path, figures: dict[str, GapFigures | None], skipped: list[str]) -> Iterator[str]:
+def _noting_unchecked(rows: Iterable[GapRow], unchecked: list[str]) -> Iterator[GapRow]:
+    """The rows; the tier of each that nobody checked goes into ``unchecked``."""
+    for row in rows:
+        if row.unchecked:
+            unchecked.append(row.tier)
+        yield row
+
+
+def _notices(
+    path: Path, figures: dict[str, GapFigures | None], skipped: list[str], unchecked: list[str]
+) -> Iterator[str]:
     for tier in TIERS:
         if figures[tier] is None:
             yield f"{path}: no {tier} rows"
@@ -88,5 +101,8 @@ def _notices(path: Path, figures: dict[str, GapFigures | None], skipped: list[st
             f"{path}: {unpaired} of {everything.rows} rows have no expert_logprobs and are left out of the expert's "
             "figures; add them with `mindgap-data score --expert`, or rescore with --model"
         )
+    if unchecked:
+        of = " and ".join(f"{unchecked.count(tier)} {tier}" for tier in TIERS if tier in unchecked)
+        yield f"{path}: {of} rows are unchecked: a small gap does not say that they are right"
     if skipped:
         yield f"{skipped[0]}; {len(skipped)} such row{'s are' if len(skipped) > 1 else ' is'} left out"

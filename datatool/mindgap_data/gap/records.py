@@ -52,6 +52,7 @@ class GapRow:
     recorded: Floats  # the same under the policy that made the file (policy_logprobs) [T]
     behavior: Floats | None  # log mu(y_t | what the sampler saw) [T]; None where nobody knows it
     expert: Floats | None  # log pi of the expert's text [T']; None when it was never scored
+    unchecked: bool = False  # a self or guided response that nobody checked
 
     @classmethod
     def of(cls, line: int, record: Record) -> "GapRow":
@@ -64,6 +65,7 @@ class GapRow:
             recorded=chosen,
             behavior=_array(record.behavior_logprobs),
             expert=chosen if record.tier == "expert" else _array(record.expert_logprobs),
+            unchecked=record.tier != "expert" and record.provenance.verifier_kind == "unchecked",
         )
 
     @property

@@ -1,6 +1,7 @@
 """Log-probs of both sides under another policy, a trained one for instance, through the engines."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,4 +67,4 @@ def _score(path: Path, line: int, record: Record, engine: Engine) -> Steps[GapRo
             return f"{path}:{line}: {outcome.reason}"
         assert isinstance(outcome, Scores)
         scores.append(np.array(outcome.logprobs, dtype=np.float64))
-    return GapRow(line, recorded.tier, scores[0], recorded.recorded, recorded.behavior, scores[-1])
+    return replace(recorded, chosen=scores[0], expert=scores[-1])

@@ -44,6 +44,7 @@ class RewriteSummary:
     pass_rate: float | None
     stages: Mapping[str, Mapping[str, int]]
     near_copies: int
+    unchecked: int  # self and guided rows that nobody checked
     kept: int  # responses of an earlier round
     draws: int
     drawn_tokens: int
@@ -68,6 +69,7 @@ class RewriteTally:
     pass_rate_sum: float = 0.0
     pass_rate_rows: int = 0
     near_copies: int = 0
+    unchecked: int = 0
     kept: int = 0
     saved_draws: int = 0
 
@@ -89,6 +91,7 @@ class RewriteTally:
             self.pass_rate_sum += attempts.pass_rate
             self.pass_rate_rows += 1
         self.near_copies += bool(attempts.near_copy)
+        self.unchecked += record.tier != "expert" and record.provenance.verifier_kind == "unchecked"
 
 
 @dataclass(frozen=True)
@@ -259,6 +262,7 @@ class RewriteJob:
             pass_rate=tally.pass_rate_sum / tally.pass_rate_rows if tally.pass_rate_rows else None,
             stages={stage: dict(counts) for stage, counts in tally.stages.items()},
             near_copies=tally.near_copies,
+            unchecked=tally.unchecked,
             kept=tally.kept,
             draws=meter.draws,
             drawn_tokens=meter.drawn_tokens,

@@ -22,7 +22,7 @@ from mindgap_data.run.shards import shard_of
 
 # What a sum over shards means something for; shares and rates are worked out again.
 _SUMMED = (
-    "rows", "rewritten", "failed", "near_copies", "kept", "draws", "drawn_tokens", "scored_tokens",
+    "rows", "rewritten", "failed", "near_copies", "unchecked", "kept", "draws", "drawn_tokens", "scored_tokens",
     "draws_saved_by_early_stopping", "tokens_saved_by_early_stopping_estimate", "requests_recalled", "seconds",
 )  # fmt: skip
 

@@ -114,7 +114,7 @@ def rewrite_problem(problem: Problem, plan: Plan, earlier: Record | None = None)
     if earlier is not None:
         own = kept_provenance(earlier.provenance, plan.provenance) if kept else provenance
         provenance = after_round(own, earlier, ratio)
-    attempts = _attempts(problem, chosen, counts, resampling)
+    attempts = _attempts(problem, chosen, counts, resampling, provenance)
     record = build_record(problem, chosen, plan.tokenizer, attempts, provenance)
     if expert_logprobs is not None:
         record.expert_token_ids, record.expert_logprobs = list(demonstration), rounded(expert_logprobs)
@@ -271,9 +271,14 @@ def _scored(outcome: Outcome) -> tuple[float, ...]:
 
 
 def _attempts(
-    problem: Problem, chosen: Response, counts: Mapping[str, StageCounts], resampling: Resampling | None
+    problem: Problem,
+    chosen: Response,
+    counts: Mapping[str, StageCounts],
+    resampling: Resampling | None,
+    provenance: Provenance,
 ) -> Attempts:
-    own = counts.get("self")
+    # Draws that nobody checked have no pass rate.
+    own = None if provenance.verifier_kind == "unchecked" else counts.get("self")
     overlap = None if chosen.tier == "expert" else round(ngram_overlap(chosen.text, problem.expert), 4)
     return Attempts.model_validate(
         {

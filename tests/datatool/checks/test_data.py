@@ -170,3 +170,13 @@ def draws(**counts):
 )
 def test_counts_over_a_file_are_judged(tally, expected):
     assert [(finding.rule, finding.in_words) for finding in tally_findings(tally)] == expected
+
+
+@pytest.mark.parametrize(("tier", "found"), [("self", True), ("expert", False)])
+def test_responses_that_nobody_checked_are_named(tier, found):
+    row = record(tier=tier)
+    row["provenance"] |= {"verifier": "none", "verifier_kind": "unchecked"}
+    tally = FileTally()
+    tally.add(Record.from_row(row), [])
+    details = [finding.detail for finding in tally_findings(tally) if finding.rule == "unchecked"]
+    assert details == (["1 of 1 self and guided rows are unchecked (--verifier none)"] if found else [])

@@ -1,5 +1,6 @@
 """The closing table and the progress line in a narrow terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,15 @@ def test_progress_in_a_narrow_terminal_shows_every_figure(monkeypatch: pytest.Mo
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(" ".join(lines).replace("rewrite", "", 1).split()) == detail
+
+
+def test_unchecked_draws_are_not_called_correct(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    print_summary(replace(summary(), unchecked=1400, pass_rate=None), RunFiles.beside(Path("out.jsonl")))
+    output = capsys.readouterr().out
+    assert "accepted" in output
+    assert "correct" not in output
+    assert "no pass rate" in output
+    assert "1,400 of 1,400 self and guided rows are unchecked" in output

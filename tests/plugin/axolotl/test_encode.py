@@ -302,3 +302,10 @@ def test_streaming_is_refused(model: Path, tokenizer: Any, tmp_path: Path, recor
     cfg = DictDefault({"base_model": str(model), "sequence_len": 512})
     with pytest.raises(UserError, match="streaming drops the log-prob columns; remove streaming: true"):
         load(tokenizer, cfg, DictDefault({"path": str(path), "type": STRATEGY})).wrap_dataset(stream)
+
+
+def test_unchecked_rows_have_no_pass_rate_to_train_with(refusal: Any, records: list[dict[str, Any]]) -> None:
+    row = of_provenance(records[0], verifier_kind="unchecked")
+    assert refusal([row], mindgap={"pass_rate": True}) == (
+        "row 1 (id q0): the row is unchecked (--verifier none), so it has no pass rate; set mindgap.pass_rate: false"
+    )
