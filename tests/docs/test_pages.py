@@ -40,6 +40,7 @@ OTHERS = {
     "--data-parallel-size": "vllm",
     "--port": "vllm",
     "--no-deps": "pip",
+    "--head": "ray",
 }
 
 

@@ -57,19 +57,39 @@ def test_a_row_that_lacks_what_the_options_need_is_named_before_training(row, op
     assert missing_log_probs(*row, LossOptions(**options)) == message
 
 
+def row(tier, attempts, **fields):
+    return {"tier": tier, "attempts": attempts, "provenance": {"verifier_kind": "checked"}, **fields}
+
+
 @pytest.mark.parametrize(
     ("tier", "options", "rate"),
     [("self", {}, 1.0), ("self", {"pass_rate": True}, 0.25), ("expert", {"pass_rate": True}, 1.0)],
 )
 def test_pass_rate_of_a_row(tier, options, rate):
-    row = {"tier": tier, "attempts": {"self": {"sampled": 4, "correct": 1}}}
-    assert pass_rate(row, LossOptions(**options), "here") == rate
+    assert pass_rate(row(tier, {"self": {"sampled": 4, "correct": 1}}), LossOptions(**options), "here") == rate
 
 
-def test_a_row_without_a_count_has_no_pass_rate():
+def test_the_pass_rate_of_a_guided_row_is_that_of_its_own_hint():
+    drawn = {"guided_answer": {"sampled": 4, "correct": 0}, "guided_partial": {"sampled": 4, "correct": 2}}
+    assert pass_rate(row("guided", drawn, hint="partial"), LossOptions(pass_rate=True), "here") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("unusable", "message"),
+    [
+        (
+            row("guided", {}),
+            "a.jsonl: row 3: attempts.guided counts no correct draw, and pass_rate: true needs the share of correct "
+            "ones; set mindgap.pass_rate: false",
+        ),
+        (
+            row("self", {"self": {"sampled": 4, "correct": 4}}, provenance={"verifier_kind": "unchecked"}),
+            "a.jsonl: row 3: the row is unchecked (--verifier none), so it has no pass rate; "
+            "set mindgap.pass_rate: false",
+        ),
+    ],
+)
+def test_a_row_without_a_pass_rate_is_named(unusable, message):
     with pytest.raises(UserError) as error:
-        pass_rate({"tier": "guided", "attempts": {}}, LossOptions(pass_rate=True), "a.jsonl: row 3")
-    assert error.value.message == (
-        "a.jsonl: row 3: attempts.guided counts no correct draw, and pass_rate: true needs the share of correct ones; "
-        "set mindgap.pass_rate: false"
-    )
+        pass_rate(unusable, LossOptions(pass_rate=True), "a.jsonl: row 3")
+    assert error.value.message == message
