@@ -13,6 +13,10 @@ class UserError(click.ClickException):
     exit_code = 2
 
 
+class AdapterError(UserError):
+    """An adapter cannot be used; the model it belongs on can."""
+
+
 def one_line(value: object, limit: int = 300) -> str:
     """A value, or what an exception says, as one line of at most ``limit`` characters that cannot drive a terminal.
 

@@ -166,6 +166,9 @@ class Provenance(BaseModel):
         description="the round that drew the response, where a later one kept it: model, adapter, sampling, verifier "
         "and seed are that round's, and `policy` is this one's",
     )
+    training_step: int | None = Field(
+        None, ge=0, description="the step of the training run whose adapter drew the row (`refresh`); absent elsewhere"
+    )
     replaced_tier: Tier | None = Field(None, description="the tier of the response that `select` replaced")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mindgap_data.checks.thresholds import AlarmThresholds
 from mindgap_loss.options import LossOptions
@@ -21,10 +21,42 @@ class AlarmOptions(AlarmThresholds):
     patience: int = Field(default=3, ge=1, description="logs in a row an alarm must last before `stop` acts")
 
 
+class RefreshOptions(BaseModel):
+    """How a worker draws the rows again while the run trains (`mindgap-data refresh`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: str = Field(description="folder that the run shares with the worker; one of its own for each run")
+    every: int = Field(default=50, ge=1, description="publish the adapter every so many steps")
+    max_staleness: int = Field(
+        default=200,
+        ge=1,
+        description="most steps between the policy that drew a row and the step it is trained at: training waits for "
+        "the worker before a row gets older; at least `every`",
+    )
+    wait: float = Field(
+        default=600.0,
+        ge=0,
+        description="seconds without new rows after which training goes on with the rows it has, and warns",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> "RefreshOptions":
+        if self.max_staleness < self.every:
+            raise ValueError(
+                f"max_staleness: {self.max_staleness} cannot be kept with every: {self.every}, since there is no newer "
+                "adapter to draw with; raise it, or publish more often"
+            )
+        return self
+
+
 class MindGapOptions(LossOptions):
-    """The whole ``mindgap:`` block: the loss, the alarms and one exception."""
+    """The whole ``mindgap:`` block: the loss, the alarms, refreshing and one exception."""
 
     alarms: AlarmOptions = Field(default_factory=AlarmOptions, description="when to warn, and whether to stop")
+    refresh: RefreshOptions | None = Field(
+        None, description="draw the rows again while training; see [refreshing](refresh.md)"
+    )
     allow_other_model: bool = Field(
         False,
         description="train another model, or another adapter, than the one the rows were rewritten for; "

@@ -74,6 +74,18 @@ class MindGapStrategy(DatasetWrappingStrategy):
 
 def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) -> MindGapStrategy:
     """What Axolotl calls for ``type: mindgap_axolotl.chat_template``."""
+    return MindGapStrategy(encoder_of(tokenizer, cfg, ds_cfg, processor))
+
+
+def encoder_of(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) -> RowEncoder:
+    """What encodes the rows of a data set of this type.
+
+    Args:
+        tokenizer: the run's.
+        cfg: Axolotl's configuration.
+        ds_cfg: the entry of the data set in it.
+        processor: the run's, or None.
+    """
     entry: Mapping[str, Any] = plain(ds_cfg) or {}
     template = get_chat_template_from_config(cfg=cfg, ds_cfg=entry, tokenizer=tokenizer)
     arguments: Mapping[str, Any] = plain(cfg.get("chat_template_kwargs")) or {}
@@ -89,4 +101,4 @@ def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) ->
         rows_in_file_order=not entry.get("shards"),
     )
     stock = StrategyLoader()(tokenizer, cfg, ds_cfg=entry, processor=processor)
-    return MindGapStrategy(RowEncoder(run, options, tokenizer, template, arguments, stock))
+    return RowEncoder(run, options, tokenizer, template, arguments, stock)

@@ -139,6 +139,8 @@ def check_config(cfg: Any) -> None:
         raise UserError(
             "excess_length_strategy: truncate and eval_sequence_len would cut a row twice; drop eval_sequence_len"
         )
+    if options.refresh is not None:
+        _check_refresh(cfg)
     entries = [*(cfg.get("datasets") or []), *(cfg.get("test_datasets") or [])]
     if not any(_get(entry, "type") == STRATEGY for entry in entries):
         raise UserError(f"no dataset of the recipe has type: {STRATEGY}, so no row would bring its log-probs")
@@ -149,6 +151,31 @@ def check_config(cfg: Any) -> None:
             f"{_get(other, 'path')}: rows of type: {_get(other, 'type')} train in the expert tier, without log-probs: "
             f"{cause}; or give the dataset type: {STRATEGY}"
         )
+
+
+def _check_refresh(cfg: Any) -> None:
+    """Refuse what rows that change while training do not work with."""
+    fsdp: Any = cfg.get("fsdp_config") or {}
+    first_fsdp = (fsdp or cfg.get("fsdp")) and (cfg.get("fsdp_version") or _get(fsdp, "fsdp_version")) != 2
+    for found, reason in (
+        (cfg.get("adapter") not in ("lora", "qlora"), "publishes a LoRA adapter: set adapter: lora or qlora"),
+        (
+            cfg.get("sample_packing"),
+            "does not work with sample_packing: a row's length changes after it has been packed; set "
+            "sample_packing: false",
+        ),
+        (
+            (cfg.get("dataloader_num_workers") or 0) > 0,
+            "does not work with dataloader_num_workers: such a process keeps the rows it was started with; set it to 0",
+        ),
+        (
+            cfg.get("deepspeed") and _zero_stage(cfg) == 3,
+            "does not work with DeepSpeed ZeRO-3, which has no whole adapter to publish; use ZeRO-2 or FSDP2",
+        ),
+        (first_fsdp, "does not work with the first FSDP, which has no whole adapter to publish; set fsdp_version: 2"),
+    ):
+        if found:
+            raise UserError(f"mindgap.refresh {reason}")
 
 
 def check_plugins(cfg: Any, plugins: dict[str, Any], own: Any) -> None:

@@ -15,7 +15,8 @@ from mindgap_data.errors import UserError
 from mindgap_loss.weights import EXPERT
 
 LOGPROB_COLUMNS = ("behavior_logprobs", "policy_logprobs")
-COLUMNS = ("tier", *LOGPROB_COLUMNS, "pass_rate")
+COLUMNS = ("tier", *LOGPROB_COLUMNS, "pass_rate", "drawn_at")
+ROW_ID = "row_id"  # of a prepared row; in no batch
 # Columns of a batch: the above and the sample each token belongs to.
 BATCH_COLUMNS = (*COLUMNS, "sample")
 
@@ -56,8 +57,9 @@ def collator_kwargs(cfg: Any, is_eval: bool) -> dict[str, Any]:
 class FieldColumns:
     """Mixin before a stock collator: takes the columns out, lets the stock one work, lays them beside its result.
 
-    Adds to the batch, each of the shape [B, L] of ``input_ids``: ``tier`` and ``sample`` (int64; ``sample``
-    numbers the samples of the batch, also inside packed rows), the two log-prob columns, NaN where there is
+    Adds to the batch, each of the shape [B, L] of ``input_ids``: ``tier``, ``sample`` and ``drawn_at`` (int64;
+    ``sample`` numbers the samples of the batch, also inside packed rows; ``drawn_at`` is the training step whose
+    policy drew them, 0 where training has not drawn them again), the two log-prob columns, NaN where there is
     none, and the pass rate, 1 where there is none: these three as the **bits** of float32 in int32, since
     DeepSpeed and FSDP cast floating inputs to bf16.
     """
@@ -76,6 +78,7 @@ class FieldColumns:
         columns = {
             "tier": torch.full((count, width), EXPERT, dtype=torch.int64),
             "sample": torch.zeros((count, width), dtype=torch.int64),
+            "drawn_at": torch.zeros((count, width), dtype=torch.int64),
             **{name: torch.full((count, width), float("nan")) for name in LOGPROB_COLUMNS},
             "pass_rate": torch.ones(count, width),
         }
@@ -118,7 +121,7 @@ class MindGapPackedCollatorV2(PackedFieldColumns, V2BatchSamplerDataCollatorForS
 def _without_fields(features: Any) -> Any:
     if isinstance(features, list):
         return [_without_fields(feature) for feature in features]
-    return {name: value for name, value in features.items() if name not in COLUMNS}
+    return {name: value for name, value in features.items() if name not in (*COLUMNS, ROW_ID)}
 
 
 def _fill(target: torch.Tensor, values: Any, name: str) -> None:

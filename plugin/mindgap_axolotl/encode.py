@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import TemplateError
 
 from mindgap_axolotl.args import MindGapOptions
+from mindgap_axolotl.collators import ROW_ID
 from mindgap_data.errors import UserError
+from mindgap_data.policy.models import same_model
 from mindgap_data.record import TIERS, record_error
 from mindgap_data.rendering import RenderingError, prompt_ids
 from mindgap_loss.rows import missing_log_probs, pass_rate
@@ -71,7 +72,8 @@ class RowEncoder:
         Returns:
             input_ids, attention_mask, labels (-100 but on the response), tier (the index in ``TIERS``),
             behavior_logprobs and policy_logprobs (float32, NaN where there is none), pass_rate (float32, 1 where
-            there is none), and of the whole row is_record, is_unchecked and trained_tokens.
+            there is none), and of the whole row row_id (empty in a plain SFT row), is_record, is_unchecked and
+            trained_tokens.
 
         Raises:
             UserError: naming the row and what is wrong with it.
@@ -88,7 +90,8 @@ class RowEncoder:
             columns = {name: values[: self.run.sequence_len] for name, values in columns.items()}
         trained = sum(label != IGNORED for label in columns["labels"])
         unchecked = is_record and row["tier"] != "expert" and row["provenance"].get("verifier_kind") == "unchecked"
-        return {**columns, "is_record": is_record, "is_unchecked": unchecked, "trained_tokens": trained}
+        whole = {ROW_ID: str(row["id"]) if is_record else "", "is_record": is_record, "is_unchecked": unchecked}
+        return {**columns, **whole, "trained_tokens": trained}
 
     def _encode_record(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         if error := record_error(row):
@@ -188,17 +191,6 @@ class RowEncoder:
         name = f" (id {row['id']})" if row.get("id") is not None else ""
         place = f"row {index + 1}" if self.run.rows_in_file_order else "a row"
         return f"{self.run.path}: {place}{name}"
-
-
-def same_model(recorded: str, configured: str) -> bool:
-    """Whether two names mean one model: by their last part, links followed; a local copy of a hub model fits."""
-    return _last_part(recorded) == _last_part(configured)
-
-
-def _last_part(name: str) -> str:
-    path = Path(name)
-    resolved = str(path.resolve()) if path.exists() else name
-    return resolved.rstrip("/").rsplit("/", 1)[-1].removeprefix("builtin:").lower()
 
 
 def _without_nulls(value: Any) -> Any:

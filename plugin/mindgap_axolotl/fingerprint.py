@@ -11,7 +11,7 @@ from axolotl.utils.logging import get_logger
 LOG = get_logger(__name__)
 
 # Raise when the encoded columns change, so that datasets prepared by an older mindgap are not reused.
-COLUMNS_VERSION = 2
+COLUMNS_VERSION = 3
 HASHED_OPTIONS = (
     "mindgap", "mindgap_fingerprint", "excess_length_strategy", "base_model", "lora_model_dir", "chat_template_kwargs",
 )  # fmt: skip

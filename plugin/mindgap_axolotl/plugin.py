@@ -69,8 +69,16 @@ class MindGapPlugin(BasePlugin):
             )
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        """The alarms."""
+        """The alarms, and what refreshes the rows."""
         from mindgap_axolotl.callbacks import AlarmCallback
 
         options = options_of(cfg)
-        return [AlarmCallback(options.alarms, options.level)]
+        callbacks: list[Any] = [AlarmCallback(options.alarms, options.level)]
+        if options.refresh is not None:
+            from mindgap_axolotl.chat_template import encoder_of
+            from mindgap_axolotl.refresh import refresh_callback
+
+            entry = next(one for one in cfg.datasets if one["type"] == checks.STRATEGY)
+            encoder = encoder_of(trainer.processing_class, cfg, entry)
+            callbacks.append(refresh_callback(trainer, encoder, options.refresh, cfg.mindgap_fingerprint))
+        return callbacks

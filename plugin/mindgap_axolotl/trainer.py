@@ -11,6 +11,7 @@ from mindgap_axolotl.args import MindGapOptions
 from mindgap_axolotl.collators import BATCH_COLUMNS
 from mindgap_axolotl.forward import MicroBatch, teach_loss
 from mindgap_axolotl.metrics import WeightMetrics
+from mindgap_axolotl.refresh import Staleness
 from mindgap_data.errors import UserError
 
 
@@ -49,6 +50,7 @@ class WeightedLossMixin(Trainer):
         teach_loss(self.model, self.options)
         self.train_metrics = WeightMetrics(self.options)
         self.eval_metrics = WeightMetrics(self.options)
+        self.staleness = Staleness()
         self._window = BatchWeights(self.args.device)
         self.add_callback(_Restart(self._window, self.train_metrics))
 
@@ -62,6 +64,8 @@ class WeightedLossMixin(Trainer):
     ) -> Any:
         """The weighted loss in training, the plain NLL in evaluation."""
         inputs = dict(inputs)
+        if model.training and self.options.refresh is not None:
+            self.staleness.add(inputs["drawn_at"], inputs["labels"], self.state.global_step)
         batch = MicroBatch(
             inputs["labels"], {name: inputs.pop(name) for name in BATCH_COLUMNS}, denominator=num_items_in_batch
         )
@@ -93,6 +97,8 @@ class WeightedLossMixin(Trainer):
         """Add the weight metrics of all ranks to a training log."""
         if "loss" in logs:
             logs.update(self.train_metrics.take(self._gather, self.args.device))
+            if self.options.refresh is not None:
+                logs.update(self.staleness.take(self._gather, self.args.device))
         super().log(logs, start_time)
 
     def _gather(self, values: Tensor) -> Tensor:

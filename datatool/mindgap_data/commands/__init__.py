@@ -14,6 +14,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "score": "Add or refresh policy log-probs of a rewritten or a plain SFT file.",
         "merge": "Put the shards of a run together again.",
         "rounds": "Rewrite, train and evaluate for several rounds, from one plan.",
+        "refresh": "Draw the rows of a training run again while it trains.",
         "select": "Cut training files for the ablation grid from one rewritten file.",
         "export": "Write a rewritten file in the format of TRL, LLaMA-Factory, ms-swift, verl or OpenAI.",
         "push": "Put a rewritten file on the Hugging Face hub, with a dataset card.",

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 
 
@@ -166,6 +167,15 @@ class Engine(Protocol):
 
         A draw that is finished already may still be returned by :meth:`collect`.
         """
+
+    def use_adapter(self, adapter: str) -> None:
+        """Draw and score with another adapter of the same model from now on; nothing may be in flight.
+
+        Raises:
+            AdapterError: it cannot be loaded; the engine goes on with the one it has.
+            UserError: this engine cannot change its adapter.
+        """
+        raise UserError(f"the {self.name} engine cannot change its adapter; use --engine transformers or vllm")
 
     def close(self) -> None:
         """Free the model or connections."""

@@ -12,6 +12,7 @@ from mindgap_data.engines.logprobs import response_logprobs
 from mindgap_data.engines.packing import pack_linear_layers
 from mindgap_data.engines.slots import Slots
 from mindgap_data.errors import UserError
+from mindgap_data.policy.adapters import exchange_adapter
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, load_model, weights_revision
 
@@ -108,6 +109,12 @@ class TransformersEngine(Engine):
     def cancel(self, keys: Collection[str]) -> int:
         """Empty their slots."""
         return self._drawing.cancel(keys)
+
+    def use_adapter(self, adapter: str) -> None:
+        """Exchange the adapter; keys and values of prompts that the old one ran are forgotten."""
+        assert not self.in_flight
+        exchange_adapter(self.model, adapter)
+        self._drawing = Slots(self.model, self.sampling, self.tokenizer.end_ids, self.slots)
 
     def close(self) -> None:
         """Free the model."""

@@ -16,7 +16,7 @@ from mindgap_data.engines.vllm_setup import (
     request_errors,
     start_engine,
 )
-from mindgap_data.errors import UserError, one_line
+from mindgap_data.errors import AdapterError, UserError, one_line
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.models import ModelSpec, weights_revision
 
@@ -71,7 +71,11 @@ class VllmEngine(Engine):
         self._numbers = count()
         arguments = engine_arguments(model, revision, max_context, dtype, seed, adapter, engine_args)
         self._engine = start_engine(arguments, model)
-        self._lora = load_adapter(self._engine, arguments, adapter)
+        try:
+            self._lora = None if adapter is None else load_adapter(self._engine, adapter, number=1)
+        except AdapterError:
+            self.close()
+            raise
         config = self._engine.model_config
         # vLLM's CPU LoRA kernel (0.32) fails on prompt log-probs as soon as two requests share a batch.
         self._scores_alone = adapter is not None and on_cpu()
@@ -146,6 +150,14 @@ class VllmEngine(Engine):
         for number in numbers:
             del self._requests[number]
         return 0
+
+    def use_adapter(self, adapter: str) -> None:
+        """Load the adapter beside the one in use, as one with another name: vLLM caches prompts by that name."""
+        assert not self.in_flight
+        before = self._lora
+        assert before is not None, "an engine that starts without an adapter has no room for one"
+        self._lora = load_adapter(self._engine, adapter, number=before.lora_int_id + 1)
+        self._engine.remove_lora(before.lora_int_id)
 
     def _start_request(self, number: str, request: Request, ids: tuple[int, ...]) -> None:
         prompt = {"type": "token", "prompt_token_ids": list(ids)}

@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from mindgap_data.errors import UserError, one_line
+from mindgap_data.errors import AdapterError, UserError, one_line
 from mindgap_data.policy.models import resolve_model_path
 
 # What makes the log-probs and the stopping rule what the record says they are.
@@ -126,23 +126,26 @@ def _watch(engine: Any, sentinels: list[int]) -> None:
     threading.Thread(target=watch, name="mindgap-vllm-watch", daemon=True).start()
 
 
-def load_adapter(engine: Any, arguments: Mapping[str, Any], adapter: str | None) -> Any:
+def load_adapter(engine: Any, adapter: str, number: int) -> Any:
     """The LoRA request that goes with every request, loaded now so that a broken adapter shows at once.
 
+    Args:
+        engine: vLLM's.
+        adapter: folder or hub name.
+        number: from 1, another one for each adapter of this engine.
+
     Raises:
-        UserError: vLLM cannot load it.
+        AdapterError: vLLM cannot load it.
     """
-    if adapter is None:
-        return None
     from vllm.lora.request import LoRARequest
 
-    request = LoRARequest("policy", 1, str(_adapter_folder(adapter)))
+    request = LoRARequest(f"policy-{number}", number, str(_adapter_folder(adapter)))
     try:
         loaded = engine.add_lora(request)
     except Exception as error:  # vLLM hands on whatever its worker raised
-        raise UserError(f"adapter {adapter!r}: vLLM cannot load it: {one_line(error)}") from error
+        raise AdapterError(f"adapter {adapter!r}: vLLM cannot load it: {one_line(error)}") from error
     if not loaded:
-        raise UserError(f"adapter {adapter!r}: vLLM does not load it on {arguments['model']}")
+        raise AdapterError(f"adapter {adapter!r}: vLLM does not load it on this model")
     return request
 
 
@@ -164,7 +167,7 @@ def _lora_rank(folder: Path) -> int:
         config = json.loads(file.read_text(encoding="utf-8"))
         ranks = [int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the configuration of a LoRA adapter; --adapter takes PEFT's folder") from error
+        raise AdapterError(f"{file}: not the configuration of a LoRA adapter; --adapter takes PEFT's folder") from error
     for rank in _LORA_RANKS:
         if rank >= max(ranks):
             return rank

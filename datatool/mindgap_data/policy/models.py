@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mindgap_data.errors import UserError
+from mindgap_data.policy.adapters import apply_adapter
 from mindgap_data.policy.chat import ChatTokenizer
 from mindgap_data.policy.thoughts import ExpertThinking
 from mindgap_data.rendering import text_ids
@@ -157,7 +158,7 @@ def load_model(spec: ModelSpec) -> Any:
     if "quantization_config" not in options:
         model = model.to(device)
     if spec.adapter is not None:
-        model = _apply_adapter(model, spec.adapter)
+        model = apply_adapter(model, spec.adapter)
     # What generate() is not told it takes from here: nothing but neutral values may stand here.
     model.generation_config = GenerationConfig()
     return model.eval()
@@ -186,6 +187,11 @@ def files_revision(model: str) -> str | None:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def same_model(recorded: str, configured: str) -> bool:
+    """Whether two names mean one model: by their last part, links followed; a local copy of a hub model fits."""
+    return _last_part(recorded) == _last_part(configured)
+
+
 def adapter_fingerprint(adapter: str | None) -> str | None:
     """Hash of a local adapter's weights: a retrained adapter in the same folder is another one."""
     if adapter is None or not Path(adapter).is_dir():
@@ -194,6 +200,12 @@ def adapter_fingerprint(adapter: str | None) -> str | None:
     for path in sorted(Path(adapter).glob("adapter_*")):
         digest.update(path.name.encode() + path.read_bytes())
     return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _last_part(name: str) -> str:
+    path = Path(name)
+    resolved = str(path.resolve()) if path.exists() else name
+    return resolved.rstrip("/").rsplit("/", 1)[-1].removeprefix("builtin:").lower()
 
 
 def _from_pretrained(loader: Any, what: str, name: str, spec: ModelSpec, **options: Any) -> Any:
@@ -209,17 +221,6 @@ def _from_pretrained(loader: Any, what: str, name: str, spec: ModelSpec, **optio
         return loader.from_pretrained(path, **options)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         raise UserError(f"{what} {name!r} cannot be loaded: {_first_line(error)}") from error
-
-
-def _apply_adapter(model: Any, adapter: str) -> Any:
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise UserError("an adapter needs peft; run: pip install 'mindgap[transformers]'") from error
-    try:
-        return PeftModel.from_pretrained(model, adapter)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"adapter {adapter!r} cannot be loaded: {_first_line(error)}") from error
 
 
 def _generation_end_ids(spec: ModelSpec) -> tuple[int, ...]:

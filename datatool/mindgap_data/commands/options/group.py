@@ -38,6 +38,25 @@ def option_group(title: str, parameter: str, build: Callable[..., Any], options:
     return decorate
 
 
+def without_options(**values: Any) -> Callable[[F], F]:
+    """A decorator that takes options of a shared group away again.
+
+    Args:
+        values: what the group gets instead, by the name of the parameter.
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def with_values(*args: Any, **others: Any) -> Any:
+            return function(*args, **values, **others)
+
+        kept = [one for one in getattr(function, "__click_params__", []) if one.name not in values]
+        with_values.__click_params__ = kept  # type: ignore[attr-defined]
+        return with_values  # type: ignore[return-value]
+
+    return decorate
+
+
 class SectionedCommand(click.Command):
     """A command whose shared options are listed by section, after its own."""
 
