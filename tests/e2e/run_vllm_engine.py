@@ -8,7 +8,7 @@ from typing import Any
 
 from mindgap_data.engines import Completion, Draw, Failure, Sampling, Score
 from mindgap_data.engines.vllm import VllmEngine
-from mindgap_data.errors import UserError
+from mindgap_data.errors import AdapterError, UserError
 from mindgap_data.policy.models import ModelSpec, load_tokenizer
 
 
@@ -56,17 +56,35 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"refused": [message_of(job, **options) for options in job["refused"]]}
     engine = open_engine(job)
     out["facts"] = {"dtype": engine.dtype, "max_context": engine.max_context, "revision": engine.revision}
-    out["draws"] = []
-    for sampling in job["samplings"]:
-        engine.sampling = Sampling(**sampling)
-        draws = [Draw(str(seed), tuple(prompt), seed, cap) for prompt, seed, cap in job["draws"]]
-        out["draws"].append(run(engine, draws))
-    scores = [Score(str(i), tuple(prompt), tuple(response)) for i, (prompt, response) in enumerate(job["scores"])]
-    out["scores"] = run(engine, scores)
+    out |= results(engine, job)
+    out["exchanged"] = []
+    for adapter in job["then"]:
+        error = exchange(engine, adapter)
+        out["exchanged"].append({"error": error, **results(engine, job)})
     if job["kill"]:
         out["death"] = death_of(engine, job)
     engine.close()
     return out
+
+
+def results(engine: VllmEngine, job: dict[str, Any]) -> dict[str, Any]:
+    """Of all draws, with each sampling, and of all scores."""
+    drawn = []
+    for sampling in job["samplings"]:
+        engine.sampling = Sampling(**sampling)
+        draws = [Draw(str(seed), tuple(prompt), seed, cap) for prompt, seed, cap in job["draws"]]
+        drawn.append(run(engine, draws))
+    scores = [Score(str(i), tuple(prompt), tuple(response)) for i, (prompt, response) in enumerate(job["scores"])]
+    return {"draws": drawn, "scores": run(engine, scores)}
+
+
+def exchange(engine: VllmEngine, adapter: str) -> str | None:
+    """What is said where the adapter cannot be loaded."""
+    try:
+        engine.use_adapter(adapter)
+    except AdapterError as error:
+        return error.message
+    return None
 
 
 def death_of(engine: VllmEngine, job: dict[str, Any]) -> str:

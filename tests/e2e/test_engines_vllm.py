@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mindgap_data.policy.models import ModelSpec, load_tokenizer, weights_revision
+from refreshing import save_adapter
 from tiny import save_tiny_model
 from vllm_tools import ROOT, expected_logprobs, vllm_environ, vllm_python
 
@@ -26,16 +27,14 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("adapter")
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(model_path), config).save_pretrained(folder)
-    return folder
+def adapter_paths(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two adapters, and the first one torn."""
+    first, second, torn = (tmp_path_factory.mktemp("adapter") for _ in range(3))
+    for seed, folder in ((1, first), (2, second), (1, torn)):
+        save_adapter(model_path, folder, seed)
+    weights = torn / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return [first, second, torn]
 
 
 def job(model_path: Path, **more: Any) -> dict[str, Any]:
@@ -53,6 +52,7 @@ def job(model_path: Path, **more: Any) -> dict[str, Any]:
             (prompts[0], [7] * (256 - len(prompts[0]))),  # one more
         ],
         "kill": False,
+        "then": [],
         **more,
     }
 
@@ -92,9 +92,10 @@ def plain(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
 
 @pytest.fixture(scope="module")
 def adapted(
-    model_path: Path, adapter_path: Path, tmp_path_factory: pytest.TempPathFactory
+    model_path: Path, adapter_paths: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    asked = job(model_path, adapter=str(adapter_path))
+    first, second, torn = map(str, adapter_paths)
+    asked = job(model_path, adapter=first, then=[second, torn, first])
     return asked, run_in_vllm(tmp_path_factory.mktemp("adapted"), asked)
 
 
@@ -130,12 +131,26 @@ def test_logprobs_are_those_of_transformers(plain: Any, model_path: Path) -> Non
     assert_agrees(asked, got, reference(model_path), load_tokenizer(ModelSpec(model=str(model_path))).end_ids)
 
 
-def test_adapter_is_part_of_the_policy(adapted: Any, plain: Any, model_path: Path, adapter_path: Path) -> None:
+def test_adapter_is_part_of_the_policy(adapted: Any, plain: Any, model_path: Path, adapter_paths: list[Path]) -> None:
     asked, got = adapted
     end_ids = load_tokenizer(ModelSpec(model=str(model_path))).end_ids
-    assert_agrees(asked, got, reference(model_path, adapter_path), end_ids)
+    assert_agrees(asked, got, reference(model_path, adapter_paths[0]), end_ids)
     without = plain[1]["scores"][0]["logprobs"]
     assert np.abs(np.subtract(got["scores"][0]["logprobs"], without)).max() > 0.1
+
+
+def test_an_adapter_is_exchanged_under_way(adapted: Any, model_path: Path, adapter_paths: list[Path]) -> None:
+    """The same prompts as before, which must not be read from the cache of the adapter before; a torn one is named."""
+    asked, got = adapted
+    first, second, torn = adapter_paths
+    end_ids = load_tokenizer(ModelSpec(model=str(model_path))).end_ids
+    for after, adapter in zip(got["exchanged"], (second, second, first), strict=True):
+        assert_agrees(asked, after, reference(model_path, adapter), end_ids)
+    assert [after["error"] and after["error"].partition(": ")[0] for after in got["exchanged"]] == [
+        None,
+        f"adapter '{torn}'",
+        None,
+    ]
 
 
 def test_different_seeds_draw_differently(plain: Any) -> None:
