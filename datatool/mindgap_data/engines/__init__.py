@@ -3,9 +3,8 @@
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from mindgap_data.errors import UserError
 from mindgap_data.policy.chat import ChatTokenizer
 
 
@@ -168,14 +167,17 @@ class Engine(Protocol):
         A draw that is finished already may still be returned by :meth:`collect`.
         """
 
+    def close(self) -> None:
+        """Free the model or connections."""
+
+
+@runtime_checkable
+class ExchangesAdapters(Protocol):
+    """What an engine that follows a policy in training can do besides."""
+
     def use_adapter(self, adapter: str) -> None:
         """Draw and score with another adapter of the same model from now on; nothing may be in flight.
 
         Raises:
             AdapterError: it cannot be loaded; the engine goes on with the one it has.
-            UserError: this engine cannot change its adapter.
         """
-        raise UserError(f"the {self.name} engine cannot change its adapter; use --engine transformers or vllm")
-
-    def close(self) -> None:
-        """Free the model or connections."""

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mindgap_data.errors import UserError, one_line
+from mindgap_data.refresh.pacing import note_tried
 from mindgap_data.rows.jsonl import loads
 from mindgap_data.rows.writing import AtomicWriter
 
@@ -36,7 +37,7 @@ class TrainingRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = Field(1, description="of this protocol")
+    version: Literal[1] = 1  # of this protocol
     base_model: str = Field(description="as the recipe names it")
     adapter: str | None = Field(None, description="lora_model_dir of the recipe: the adapter it starts from")
     tokenizer: str = Field(description="fingerprint of the vocabulary")
@@ -189,13 +190,16 @@ class RefreshFolder:
         path = self.files(batch).with_suffix(".failed.jsonl")
         return [str(row.get("id")) for _, row in _lines(path)]
 
+    def ids(self, batch: Batch) -> list[str]:
+        """Ids of a batch: of its records, then of the rows that came to nothing."""
+        return [*(str(row.get("id")) for _, row in self.records(batch)), *self.failed(batch)]
+
     def tried(self) -> dict[str, int]:
-        """For each row, the step of the adapter that was last asked for it; without those never asked for."""
-        last: dict[str, int] = {}
+        """Every row that was asked for, as :func:`note_tried` keeps it."""
+        tried: dict[str, int] = {}
         for batch in self.batches():
-            ids = [*(str(row.get("id")) for _, row in self.records(batch)), *self.failed(batch)]
-            last.update(dict.fromkeys(ids, batch.step))
-        return last
+            note_tried(tried, self.ids(batch), batch.step)
+        return tried
 
 
 def _batch(name: str) -> Batch | None:
@@ -210,7 +214,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 try:
                     row = loads(line)
                 except ValueError as error:
-                    raise UserError(f"{path}:{number}: not JSON: {one_line(error, 80)}; delete the file") from error
+                    raise UserError(f"{path}:{number}: not JSON; delete the file") from error
                 if not isinstance(row, dict):
                     raise UserError(f"{path}:{number}: not a JSON object; delete the file")
                 yield number, row

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mindgap_data.engines import Engine
+from mindgap_data.engines import Engine, ExchangesAdapters
 from mindgap_data.engines.open import Policy, running_engine
 from mindgap_data.errors import AdapterError, UserError
 from mindgap_data.policy.adapters import refuse_broken_adapter
 from mindgap_data.policy.models import load_tokenizer, same_model
 from mindgap_data.refresh.folder import Batch, RefreshFolder, TrainingRun
 from mindgap_data.refresh.job import RefreshJob, TrainedRow, trained_rows
-from mindgap_data.refresh.pacing import next_rows
+from mindgap_data.refresh.pacing import next_rows, note_tried
 from mindgap_data.rewrite.job import RewriteRequest
 from mindgap_data.run.job import RunFiles, RunOptions, execute, stoppable
 from mindgap_data.verify.pool import VerifierPool
@@ -158,6 +158,7 @@ class Worker:
             if self._engine is None:
                 self._engine = stack.enter_context(self._running(adapter))
             else:
+                assert isinstance(self._engine, ExchangesAdapters)
                 self._engine.use_adapter(str(adapter))
         except AdapterError as error:
             self.folder.skip(step, error.message)
@@ -193,7 +194,7 @@ class Worker:
             if files.journal.exists() or not files.failed.exists():
                 raise
             # Every row failed, and the file of failed rows says so.
-        self._tried.update(dict.fromkeys(ids, batch.step))
+        note_tried(self._tried, self.folder.ids(batch), batch.step)
         tiers = ", ".join(f"{job.tally.tiers[tier]} {tier}" for tier in ("self", "guided", "expert"))
         failed = len(ids) - job.tally.tiers.total()
         drawn = f"{tiers}, {failed} failed" if failed else tiers

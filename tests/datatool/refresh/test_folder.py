@@ -136,6 +136,4 @@ def test_what_is_no_run_or_no_json_is_one_line(folder: RefreshFolder) -> None:
     folder.files(Batch(10, 1)).write_text("torn")
     with pytest.raises(UserError) as error:
         folder.tried()
-    assert error.value.message == (
-        f"{folder.files(Batch(10, 1))}:1: not JSON: not JSON: Expecting value at column 1; delete the file"
-    )
+    assert error.value.message == f"{folder.files(Batch(10, 1))}:1: not JSON; delete the file"

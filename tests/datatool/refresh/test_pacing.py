@@ -3,14 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindgap_data.refresh.pacing import awaited_step, next_rows
+from mindgap_data.refresh.pacing import awaited_step, next_rows, note_tried
 
 ROWS = [f"p{n}" for n in range(7)]
 
 
-def test_rows_not_tried_for_longest_come_first_in_the_order_of_the_file() -> None:
-    tried = {"p0": 20, "p1": 10, "p2": 20, "p5": 10}
-    assert next_rows(ROWS, tried, 30, 5) == ["p3", "p4", "p6", "p1", "p5"]
+def test_rows_never_tried_come_first_then_those_not_tried_for_longest() -> None:
+    tried: dict[str, int] = {}
+    for step, rows in ((10, ["p2", "p1", "p5"]), (20, ["p0", "p2"])):
+        note_tried(tried, rows, step)
+    assert next_rows(ROWS, tried, 30, 6) == ["p3", "p4", "p6", "p1", "p5", "p0"]
 
 
 def test_rows_that_this_adapter_has_tried_are_done() -> None:
@@ -25,9 +27,9 @@ def test_no_row_has_its_turn_twice_before_another_has_it_once(events: list[tuple
     step, tried, turns = 1, dict[str, int](), dict.fromkeys(ROWS, 0)
     for further, count in events:
         step += further
-        for row in next_rows(ROWS, tried, step, count):
-            tried[row] = step
+        for row in (rows := next_rows(ROWS, tried, step, count)):
             turns[row] += 1
+        note_tried(tried, rows, step)
         assert max(turns.values()) - min(turns.values()) <= 1
 
 

@@ -110,6 +110,7 @@ def test_unknown_columns_pass(encode: Callable[..., Any], records: list[dict[str
         "behavior_logprobs",
         "policy_logprobs",
         "pass_rate",
+        "row_id",
     }
 
 

@@ -257,12 +257,15 @@ def test_adapters_that_the_worker_cannot_use_are_named_and_not_waited_for(
     home: Home, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = Training(home, tmp_path / "run", wait=3600.0)
-    monkeypatch.setattr(refresh, "POLL_SECONDS", None)  # a wait would fail
-    training.begin()
-    for _ in range(6):
-        training.steps(1)
+
+    def sleep(seconds: float) -> None:
+        """The worker, while training waits for it."""
         for step in training.folder.versions():
             training.folder.skip(step, "torn")
+
+    monkeypatch.setattr(refresh.time, "sleep", sleep)
+    training.begin()
+    training.steps(8)
     (line,) = said
     assert f"(no newer adapter could be used, see {tmp_path / 'run' / 'adapters'}/*.skipped)" in line
 
