@@ -200,7 +200,7 @@ def test_batches_go_round_and_a_row_that_cannot_be_drawn_has_its_turn_like_any(
     folder: RefreshFolder, model: Path
 ) -> None:
     publish(folder, model, 10)
-    result = work(folder, model, "--batch-rows", "3", "--stages", "self", "--samples", "1")
+    result = work(folder, model, "--batch-rows", "3", "--stages", "self", "--samples", "4")
     assert [batch.number for batch in folder.batches()] == [1, 2, 3]
     succeeded = [row["id"] for batch in folder.batches() for row in records(folder, batch)]
     failed = [row for batch in folder.batches() for row in folder.failed(batch)]

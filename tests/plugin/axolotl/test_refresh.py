@@ -184,8 +184,9 @@ def test_a_row_too_long_for_training_is_not_taken_in(home: Home, said: list[str]
 
 def lora_model(home: Home, **changes: Any) -> Any:
     torch.manual_seed(3)
-    options = {"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **changes}
-    return get_peft_model(AutoModelForCausalLM.from_pretrained(home.model, dtype=torch.float32), LoraConfig(**options))
+    options = {"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, "task_type": "CAUSAL_LM"}
+    model = AutoModelForCausalLM.from_pretrained(home.model, dtype=torch.float32)
+    return get_peft_model(model, LoraConfig(**{**options, **changes}))
 
 
 @pytest.mark.parametrize("changes", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}])
