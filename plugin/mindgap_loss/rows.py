@@ -58,7 +58,7 @@ def pass_rate(row: Mapping[str, Any], options: LossOptions, where: str) -> float
     tier = row["tier"]
     if not options.pass_rate or tier == "expert":
         return 1.0
-    if row["provenance"].get("verifier_kind") == "unchecked":
+    if (row.get("provenance") or {}).get("verifier_kind") == "unchecked":
         raise UserError(
             f"{where}: the row is unchecked (--verifier none), so it has no pass rate; set mindgap.pass_rate: false"
         )
