@@ -116,10 +116,10 @@ def check_config(cfg: Any) -> None:
             "balance_labels without sample_packing works with Axolotl's own collator only, and mindgap brings another; "
             "set sample_packing: true, or remove balance_labels"
         )
-    if cfg.get("deepspeed") and _zero_stage(cfg) == 3 and _trains_head(cfg):
+    if cfg.get("deepspeed") and _zero_stage(cfg) == 3:
         raise UserError(
-            "deepspeed: ZeRO-3 does not work with a trained output head (full fine-tuning, or lm_head in "
-            "lora_target_modules or lora_modules_to_save); use FSDP2 or ZeRO-2, or train LoRA without lm_head"
+            "deepspeed: ZeRO-3 does not work with the mindgap plugin: the output head is in parts when the loss needs "
+            "it; use FSDP2 or ZeRO-2"
         )
     if options.kernel == "cce":
         _check_cce(cfg)
@@ -168,10 +168,6 @@ def _check_refresh(cfg: Any) -> None:
             (cfg.get("dataloader_num_workers") or 0) > 0,
             "does not work with dataloader_num_workers: such a process keeps the rows it was started with; set it to 0",
         ),
-        (
-            cfg.get("deepspeed") and _zero_stage(cfg) == 3,
-            "does not work with DeepSpeed ZeRO-3, which has no whole adapter to publish; use ZeRO-2 or FSDP2",
-        ),
         (first_fsdp, "does not work with the first FSDP, which has no whole adapter to publish; set fsdp_version: 2"),
     ):
         if found:
@@ -206,8 +202,6 @@ def _check_cce(cfg: Any) -> None:
         raise UserError(
             "kernel: cce does not work with lm_head in lora_target_modules; take it out, or use kernel: torch"
         )
-    if cfg.get("deepspeed") and _zero_stage(cfg) == 3:
-        raise UserError("kernel: cce does not work under DeepSpeed ZeRO-3; use kernel: torch, or ZeRO-2")
 
 
 def _zero_stage(cfg: Any) -> int:
@@ -221,11 +215,6 @@ def _zero_stage(cfg: Any) -> int:
         except ValueError as error:
             raise UserError(f"{config}: not a JSON file: {error}") from error
     return int((config.get("zero_optimization") or {}).get("stage") or 0)
-
-
-def _trains_head(cfg: Any) -> bool:
-    modules = [*(cfg.get("lora_target_modules") or []), *(cfg.get("lora_modules_to_save") or [])]
-    return not cfg.get("adapter") or "lm_head" in modules
 
 
 def _get(entry: Any, name: str, default: Any = None) -> Any:

@@ -13,8 +13,8 @@ GOOD: dict[str, Any] = {"datasets": [{"path": "out.jsonl", "type": "mindgap_axol
 
 
 ZERO_3 = (
-    "deepspeed: ZeRO-3 does not work with a trained output head (full fine-tuning, or lm_head in lora_target_modules "
-    "or lora_modules_to_save); use FSDP2 or ZeRO-2, or train LoRA without lm_head"
+    "deepspeed: ZeRO-3 does not work with the mindgap plugin: the output head is in parts when the loss needs it; "
+    "use FSDP2 or ZeRO-2"
 )
 
 
@@ -135,10 +135,7 @@ def test_splitting_parallelism(name: str, reason: str) -> None:
             "another; set sample_packing: true, or remove balance_labels",
         ),
         ({"deepspeed": {"zero_optimization": {"stage": 3}}}, ZERO_3),
-        (
-            {"deepspeed": {"zero_optimization": {"stage": 3}}, "adapter": "lora", "lora_target_modules": ["lm_head"]},
-            ZERO_3,
-        ),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}, "adapter": "lora"}, ZERO_3),
         (
             {"datasets": [*GOOD["datasets"], {"path": "p.jsonl", "type": "alpaca"}], "mindgap": {"kl_coef": 0.1}},
             "p.jsonl: rows of type: alpaca train in the expert tier, without log-probs: policy_logprobs is missing, "
@@ -178,14 +175,13 @@ def test_other_versions_are_refused(found: str, monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_zero_3_in_a_file_is_seen_and_a_frozen_head_passes(tmp_path: Path) -> None:
+def test_zero_3_in_a_file_is_seen_and_zero_2_passes(tmp_path: Path) -> None:
     (tmp_path / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
     assert refusal(deepspeed=str(tmp_path / "zero3.json")) == ZERO_3
     (tmp_path / "broken.json").write_text('{"zero_optimization": }')
     assert refusal(deepspeed=str(tmp_path / "broken.json")) == (
         f"{tmp_path / 'broken.json'}: not a JSON file: Expecting value: line 1 column 23 (char 22)"
     )
-    checks.check_config({**GOOD, "deepspeed": str(tmp_path / "zero3.json"), "adapter": "lora"})
     checks.check_config({**GOOD, "deepspeed": {"zero_optimization": {"stage": 2}}})
 
 
@@ -196,9 +192,6 @@ def test_cce_is_refused_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cce, "find_spec", lambda name: object())
     assert refusal(**block, adapter="lora", lora_target_modules=["lm_head"]) == (
         "kernel: cce does not work with lm_head in lora_target_modules; take it out, or use kernel: torch"
-    )
-    assert refusal(**block, adapter="lora", deepspeed={"zero_optimization": {"stage": 3}}) == (
-        "kernel: cce does not work under DeepSpeed ZeRO-3; use kernel: torch, or ZeRO-2"
     )
     checks.check_config({**GOOD, **block, "adapter": "lora", "lora_target_linear": True})
 
