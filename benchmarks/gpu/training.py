@@ -116,6 +116,7 @@ def _rows(kit: Kit) -> list[dict[str, Any]]:
             "input_ids": row,
             "labels": [-100] * half + row[half:],
             "tier": number % 3,
+            "pass_rate": 1.0,
             "behavior": recorded,
             "policy": recorded,
         }
