@@ -246,6 +246,11 @@ class Record(BaseModel):
         return record
 
 
+def stage_of(hint: Hint) -> str:
+    """The stage that draws with a hint, as its draws are counted: guided_answer, guided_partial or guided."""
+    return "guided" if hint == "full" else f"guided_{hint}"
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a record, generated from the model."""
     schema = Record.model_json_schema(by_alias=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mindgap_data.errors import UserError
-from mindgap_data.record import Tier
+from mindgap_data.record import Tier, stage_of
 from mindgap_loss.options import LossOptions
 
 
@@ -62,7 +62,7 @@ def pass_rate(row: Mapping[str, Any], options: LossOptions, where: str) -> float
         raise UserError(
             f"{where}: the row is unchecked (--verifier none), so it has no pass rate; set mindgap.pass_rate: false"
         )
-    stage = tier if row.get("hint") in (None, "full") else f"{tier}_{row['hint']}"
+    stage = stage_of(row.get("hint") or "full") if tier == "guided" else tier
     counts = row["attempts"].get(stage) or {}
     if not counts.get("correct"):
         raise UserError(

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mindgap_data.checks.shared import unchecked_findings
-from mindgap_data.rewrite.guided import stage_of
+from mindgap_data.record import stage_of
 from mindgap_data.rewrite.job import RewriteSummary
 from mindgap_data.run.job import RunFiles
 

@@ -156,7 +156,9 @@ class Worker:
         try:
             refuse_broken_adapter(adapter)
             if self._engine is None:
-                self._engine = stack.enter_context(self._running(adapter))
+                policy, seed = _with_adapter(self.request.policy, adapter), self.request.options.seed
+                running = running_engine(policy, self.request.sampling, seed=seed, quiet=self.options.quiet)
+                self._engine = stack.enter_context(running)
             else:
                 assert isinstance(self._engine, ExchangesAdapters)
                 self._engine.use_adapter(str(adapter))
@@ -166,12 +168,6 @@ class Worker:
             return False
         self._step = step
         return True
-
-    @contextmanager
-    def _running(self, adapter: Path) -> Iterator[Engine]:
-        request, policy = self.request, _with_adapter(self.request.policy, adapter)
-        with running_engine(policy, request.sampling, seed=request.options.seed, quiet=self.options.quiet) as engine:
-            yield engine
 
     def _next_batch(self, step: int) -> Batch:
         return Batch(step, 1 + max((one.number for one in self.folder.batches() if one.step == step), default=0))

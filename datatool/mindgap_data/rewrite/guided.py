@@ -8,7 +8,7 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mindgap_data.errors import UserError
-from mindgap_data.record import HINTS, Hint
+from mindgap_data.record import HINTS, Hint, stage_of
 from mindgap_data.rewrite.first_part import first_part
 
 TEMPLATES: dict[Hint, str] = {
@@ -103,11 +103,6 @@ class GuidedPrompt:
         shown = {"problem": guided[last]["content"], "solution": solution, "answer": answer}
         guided[last]["content"] = self._compiled.render({name: shown[name] for name in _NAMES[self.hint]})
         return guided
-
-
-def stage_of(hint: Hint) -> str:
-    """The stage that draws with a hint, as its draws are counted: guided_answer, guided_partial or guided."""
-    return "guided" if hint == "full" else f"guided_{hint}"
 
 
 def ladder(hints: str = "full", templates: Sequence[str] = ()) -> tuple[GuidedPrompt, ...]:

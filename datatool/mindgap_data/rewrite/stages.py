@@ -7,8 +7,8 @@ from typing import cast
 
 from mindgap_data.engines import Failure, Request, Sampling, Score, Scores
 from mindgap_data.policy.chat import ChatTokenizer
-from mindgap_data.record import Attempts, Hint, Provenance, Record, Resampling, StageCounts, Tier
-from mindgap_data.rewrite.guided import GuidedPrompt, stage_of
+from mindgap_data.record import Attempts, Hint, Provenance, Record, Resampling, StageCounts, Tier, stage_of
+from mindgap_data.rewrite.guided import GuidedPrompt
 from mindgap_data.rewrite.leaks import NEAR_COPY, mentions_reference, ngram_overlap
 from mindgap_data.rewrite.pickers import SCORING, Picker, pick, resample, selection_name, uniform_number
 from mindgap_data.rewrite.previous import KEEP_WITHIN, after_round, drift_ratio, is_kept, kept_provenance
